@@ -1,0 +1,95 @@
+# Everything here works on a fresh Linux or macOS machine with Python >= 3.11, make and a package registry.
+#
+#   make demo     train on 25,000 real reviews, deploy, open the web app
+#   make test     format, lint, layers, types, then all tests
+#   make lint     the same without the tests
+#   make bench    side by side with other ways to serve a model
+#   make lock     write requirements/*.txt anew (versions and hashes, no index addresses)
+#   make clean    remove what the targets above made in this folder
+
+SHELL := /bin/sh
+VENV := .venv
+BIN := $(VENV)/bin
+WORKERS ?= auto
+
+# The first Python that is new enough. `make PYTHON=/path/to/python demo` chooses another.
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3.14 python; do \
+	if "$$python" -c 'import sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' 2>/dev/null; \
+	then command -v "$$python"; break; fi; done)
+
+# uv of the machine when there is one, else one that pip installs next to the environment, version and hash pinned.
+UV := $(shell if uv --version >/dev/null 2>&1; then command -v uv; else echo $(VENV)/.uv/bin/uv; fi)
+
+DEMO_STAMP := $(VENV)/.stamp-demo
+DEV_STAMP := $(VENV)/.stamp-dev
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench lock clean env dev
+
+help:
+	@sed -n '3,8s/^# *//p' Makefile
+
+demo: $(DEMO_STAMP)
+	@$(BIN)/stagedoor demo $(DEMO_FLAGS)
+
+env: $(DEMO_STAMP)
+
+dev: $(DEV_STAMP)
+
+test: lint
+	@$(BIN)/python tests/chromium.py $(if $(CI),--required)
+	$(BIN)/python -m pytest -n $(WORKERS) $(TEST_FLAGS)
+
+lint: $(DEV_STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+bench: $(DEV_STAMP)
+	$(BIN)/python -m bench $(BENCH_FLAGS)
+
+# Environments ---------------------------------------------------------------------------------------------------
+
+$(BIN)/python:
+	@if [ -z "$(PYTHON)" ]; then \
+	  echo "stagedoor needs Python 3.11 or newer (to 3.14), and found none on PATH." >&2; \
+	  echo "Install one (Debian, Ubuntu: apt-get install python3 python3-venv; macOS: brew install python@3.13)," >&2; \
+	  echo "or name one: make PYTHON=/path/to/python3.13 demo" >&2; exit 1; fi
+	@echo "making $(VENV) with $(PYTHON)"
+	@if uv --version >/dev/null 2>&1; then uv venv --quiet --allow-existing --python "$(PYTHON)" $(VENV); \
+	else "$(PYTHON)" -m venv $(VENV); fi || { rm -rf $(VENV); \
+	  echo "$(PYTHON) cannot make an environment (Debian, Ubuntu: apt-get install python3-venv)." >&2; exit 1; }
+
+$(VENV)/.uv/bin/uv: requirements/uv.txt | $(BIN)/python
+	@echo "installing uv"
+	@"$(PYTHON)" -m venv $(VENV)/.uv
+	@$(VENV)/.uv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	@touch $@
+
+# Versions and hashes come from the committed files; the package itself is installed from this folder, editable.
+$(DEMO_STAMP): requirements/demo.txt pyproject.toml | $(UV) $(BIN)/python
+	@echo "installing the pinned packages"
+	@if [ ! -e $(DEV_STAMP) ]; then \
+	  "$(UV)" pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r requirements/demo.txt && \
+	  "$(UV)" pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .; fi
+	@touch $@
+
+$(DEV_STAMP): requirements/dev.txt pyproject.toml | $(UV) $(BIN)/python
+	@echo "installing the pinned packages for development"
+	@"$(UV)" pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r requirements/dev.txt
+	@"$(UV)" pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@ $(DEMO_STAMP)
+
+COMPILE = "$(UV)" pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
+	--no-emit-index-url --no-emit-package pandas --no-annotate --no-header
+
+lock: | $(UV)
+	$(COMPILE) $(LOCK_FLAGS) pyproject.toml --extra demo --group build --output-file requirements/demo.txt
+	$(COMPILE) $(LOCK_FLAGS) pyproject.toml --extra demo --extra parquet --group build --group dev --output-file requirements/dev.txt
+	echo uv | $(COMPILE) $(LOCK_FLAGS) - --output-file requirements/uv.txt
+	@if grep -nE '(://|^-)' requirements/*.txt; then echo "an address got into a requirements file" >&2; exit 1; fi
+
+clean:
+	rm -rf $(VENV) build dist .demo .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find src tests examples -name __pycache__ -type d -prune -exec rm -rf {} +

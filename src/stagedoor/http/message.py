@@ -1,0 +1,67 @@
+"""Requests and responses as both listeners see them: between ``http.connection`` and ``front`` or ``public``."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+
+class BodyTooLargeError(Exception):
+    """A body is longer than the reader allowed. Answer 413 and let the connection close."""
+
+
+class Body(Protocol):
+    """A request's body: read it at most once, whole or in pieces. Unread rest is dropped by the connection."""
+
+    @property
+    def content_length(self) -> int | None:
+        """Bytes announced by Content-Length; None for a chunked body; 0 for none."""
+        ...
+
+    async def read(self, limit_bytes: int) -> bytes:
+        """All of the body. BodyTooLargeError as soon as it is known to exceed ``limit_bytes``."""
+        ...
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """The body in pieces as they arrive, with back-pressure on the socket."""
+        ...
+
+
+@dataclass(slots=True)
+class Request:
+    """One request as it came in: nothing is decoded or normalised, since signatures cover the literal form.
+
+    ``headers`` has lower-case names in order of arrival, repeated ones repeated; ``header`` the same as a dict with
+    repeated values joined by ``,``. ``path`` and ``query`` are still percent-encoded; ``query`` without ``?``.
+    """
+
+    method: str
+    path: str
+    query: str
+    headers: list[tuple[str, str]]
+    header: dict[str, str]
+    body: Body
+    peer_host: str = ""
+    scheme: str = "http"
+
+
+@dataclass(frozen=True, slots=True)
+class FileSlice:
+    """A part of a file as an answer's body; the connection sends it without reading it into memory at once."""
+
+    path: Path
+    offset: int
+    length: int
+
+
+@dataclass(slots=True)
+class Response:
+    """One answer. Content-Length is set by the connection for ``bytes`` and ``FileSlice``, unless given.
+
+    An async iterator body without a Content-Length header goes out chunked. ``close`` ends the connection after it.
+    """
+
+    status: int
+    headers: Sequence[tuple[str, str]] = field(default_factory=tuple)
+    body: "bytes | FileSlice | AsyncIterator[bytes]" = b""
+    close: bool = False

@@ -1,0 +1,52 @@
+"""Finds the function of an operation: ``CreateEndpoint`` of ``sagemaker`` is ``create_endpoint`` in one of the
+service's modules, named as boto3 names it. What is not there answers 501 with its name."""
+
+import importlib
+from collections.abc import Iterator
+from functools import cache
+from types import ModuleType
+
+from botocore import xform_name
+
+from stagedoor.domain.errors import not_implemented
+from stagedoor.services.call import Operation
+
+# One list per service: its modules, each holding the operations of one resource.
+MODULES: dict[str, tuple[str, ...]] = {
+    "s3": ("buckets", "bucket_settings", "objects", "listing", "multipart", "tagging"),
+    "iam": ("roles", "policies", "users", "access_keys"),
+    "sts": ("identity", "sessions"),
+    "sagemaker": ("models", "endpoint_configs", "endpoints", "training_jobs", "transform_jobs", "tags"),
+    "sagemaker-runtime": ("invocations",),
+    "lambda": ("functions", "invocations", "versions", "aliases", "permissions", "tags"),
+    "apigateway": ("apis", "resources", "methods", "integrations", "deployments", "stages", "tests"),
+    "logs": ("groups", "streams", "events"),
+    "cloudwatch": (),
+}
+
+_PACKAGES = {"sagemaker-runtime": "sagemaker_runtime", "lambda": "lambda_"}
+
+
+def _modules(service: str) -> Iterator[ModuleType]:
+    package = _PACKAGES.get(service, service)
+    for module in MODULES[service]:
+        yield importlib.import_module(f"stagedoor.services.{package}.{module}")
+
+
+@cache
+def operations(service: str) -> dict[str, Operation]:
+    """Every function that the service's modules define themselves, by its boto3 name."""
+    found: dict[str, Operation] = {}
+    for module in _modules(service):
+        for name, value in vars(module).items():
+            if callable(value) and not name.startswith("_") and getattr(value, "__module__", "") == module.__name__:
+                found[name] = value
+    return found
+
+
+def operation(service: str, name: str) -> Operation:
+    """The function for ``name`` (``CreateEndpoint``); a 501 AwsError with the name when nobody built it."""
+    function = operations(service).get(xform_name(name)) if service in MODULES else None
+    if function is None:
+        raise not_implemented(service, name)
+    return function

@@ -1,0 +1,1 @@
+"""Durable state (records), object bytes (contents) and log events. Blocking; called from operation threads."""

@@ -1,0 +1,303 @@
+"""Durable desired and observed state: one row per resource, committed with fsync, in SQLite.
+
+Place in the flow: operations commit intent here and return; a commit wakes whoever subscribed to the kind
+(reconcilers, caches). Nothing on the path of an invocation reads from here.
+
+A record is a JSON document under a key ``(kind, account_id, region, name)``. ``kind`` names the service and the
+resource (``sagemaker.endpoint``, ``iam.role``); global services use region ``""``. Documents hold AWS's member names
+where AWS has one, times as epoch seconds.
+"""
+
+import contextlib
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import orjson
+
+Document = dict[str, Any]
+
+
+class Key(NamedTuple):
+    """Where a record lives. Names compare case-sensitively and sort by code point."""
+
+    kind: str
+    account_id: str
+    region: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One stored resource. ``revision`` counts its writes, from 1."""
+
+    key: Key
+    document: Document = field(hash=False)
+    revision: int = 1
+
+    @property
+    def name(self) -> str:
+        return self.key.name
+
+
+class AlreadyExistsError(Exception):
+    """An insert met a record under the same key."""
+
+    def __init__(self, key: Key) -> None:
+        super().__init__(f"{key.kind} {key.name} exists already")
+        self.key = key
+
+
+class ConflictError(Exception):
+    """A write expected another revision than the stored one."""
+
+    def __init__(self, key: Key, expected: int, found: int | None) -> None:
+        super().__init__(f"{key.kind} {key.name}: expected revision {expected}, found {found}")
+        self.key = key
+
+
+class Reader(Protocol):
+    """What both the store and an open transaction can be asked."""
+
+    def get(self, key: Key) -> Record | None:
+        """The record under ``key``, or None."""
+        ...
+
+    def list(
+        self,
+        kind: str,
+        account_id: str | None = None,
+        region: str | None = None,
+        *,
+        prefix: str = "",
+        after: str = "",
+        limit: int | None = None,
+    ) -> list[Record]:
+        """Records of one kind ordered by (account, region, name); None for account or region means every one.
+
+        ``prefix`` and ``after`` (exclusive) narrow by name; ``limit`` bounds the number returned.
+        """
+        ...
+
+
+class Transaction(Reader, Protocol):
+    """One atomic, durable change: everything in it is committed together when the ``with`` block ends well."""
+
+    def insert(self, key: Key, document: Mapping[str, Any]) -> Record:
+        """Add a record; AlreadyExistsError when the key is taken."""
+        ...
+
+    def put(self, key: Key, document: Mapping[str, Any], *, expect: int | None = None) -> Record:
+        """Add or replace a record; with ``expect``, only when its revision is that (ConflictError otherwise)."""
+        ...
+
+    def delete(self, key: Key) -> bool:
+        """Remove a record; True when there was one."""
+        ...
+
+
+Listener = Callable[[frozenset[Key]], None]
+
+
+class Records(Reader, Protocol):
+    """The store as the house sees it. Thread-safe; blocking (call it from operation threads)."""
+
+    def transaction(self) -> contextlib.AbstractContextManager[Transaction]:
+        """Open a write transaction (writers take turns). Commits at the end of the block, rolls back on an error."""
+        ...
+
+    def subscribe(self, kind_prefix: str, listener: Listener) -> None:
+        """Call ``listener(keys)`` in the writing thread right after each commit that touched such kinds.
+
+        The write's caller gets its answer only after every listener returned, so a cache that drops entries in its
+        listener is never stale for the next request. Listeners must be quick and must not write.
+        """
+        ...
+
+    def close(self) -> None:
+        """Close all connections; the store is not used afterwards."""
+        ...
+
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS records (
+    kind TEXT NOT NULL,
+    account_id TEXT NOT NULL,
+    region TEXT NOT NULL,
+    name TEXT NOT NULL,
+    revision INTEGER NOT NULL,
+    document BLOB NOT NULL,
+    PRIMARY KEY (kind, account_id, region, name)
+) WITHOUT ROWID;
+"""
+
+_COLUMNS = "kind, account_id, region, name, revision, document"
+
+
+def _record(row: tuple[str, str, str, str, int, bytes]) -> Record:
+    return Record(Key(row[0], row[1], row[2], row[3]), orjson.loads(row[5]), row[4])
+
+
+def _get(connection: sqlite3.Connection, key: Key) -> Record | None:
+    row = connection.execute(
+        f"SELECT {_COLUMNS} FROM records WHERE kind=? AND account_id=? AND region=? AND name=?", key
+    ).fetchone()
+    return _record(row) if row else None
+
+
+def _list(
+    connection: sqlite3.Connection,
+    kind: str,
+    account_id: str | None,
+    region: str | None,
+    prefix: str,
+    after: str,
+    limit: int | None,
+) -> list[Record]:
+    conditions, values = ["kind=?"], [kind]
+    for column, value in (("account_id", account_id), ("region", region)):
+        if value is not None:
+            conditions.append(f"{column}=?")
+            values.append(value)
+    if prefix:
+        conditions.append("name>=? AND substr(name,1,length(?))=?")
+        values += [prefix, prefix, prefix]
+    if after:
+        conditions.append("name>?")
+        values.append(after)
+    sql = f"SELECT {_COLUMNS} FROM records WHERE {' AND '.join(conditions)} ORDER BY account_id, region, name"
+    if limit is not None:
+        sql += f" LIMIT {int(limit)}"
+    return [_record(row) for row in connection.execute(sql, values)]
+
+
+class _SqliteTransaction:
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self.touched: set[Key] = set()
+
+    def get(self, key: Key) -> Record | None:
+        return _get(self._connection, key)
+
+    def list(
+        self,
+        kind: str,
+        account_id: str | None = None,
+        region: str | None = None,
+        *,
+        prefix: str = "",
+        after: str = "",
+        limit: int | None = None,
+    ) -> list[Record]:
+        return _list(self._connection, kind, account_id, region, prefix, after, limit)
+
+    def insert(self, key: Key, document: Mapping[str, Any]) -> Record:
+        record = Record(key, dict(document), 1)
+        try:
+            self._connection.execute(
+                f"INSERT INTO records ({_COLUMNS}) VALUES (?,?,?,?,1,?)", (*key, orjson.dumps(record.document))
+            )
+        except sqlite3.IntegrityError as error:
+            raise AlreadyExistsError(key) from error
+        self.touched.add(key)
+        return record
+
+    def put(self, key: Key, document: Mapping[str, Any], *, expect: int | None = None) -> Record:
+        found = _get(self._connection, key)
+        revision = found.revision if found else 0
+        if expect is not None and expect != revision:
+            raise ConflictError(key, expect, found.revision if found else None)
+        record = Record(key, dict(document), revision + 1)
+        self._connection.execute(
+            f"INSERT OR REPLACE INTO records ({_COLUMNS}) VALUES (?,?,?,?,?,?)",
+            (*key, record.revision, orjson.dumps(record.document)),
+        )
+        self.touched.add(key)
+        return record
+
+    def delete(self, key: Key) -> bool:
+        cursor = self._connection.execute(
+            "DELETE FROM records WHERE kind=? AND account_id=? AND region=? AND name=?", key
+        )
+        if cursor.rowcount:
+            self.touched.add(key)
+        return bool(cursor.rowcount)
+
+
+class SqliteRecords:
+    """``Records`` in one SQLite file: WAL, ``synchronous=FULL`` (a commit is on the disk when it returns).
+
+    One connection per reading thread, one for the writer behind a lock.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.RLock()
+        self._local = threading.local()
+        self._connections: list[sqlite3.Connection] = []
+        self._connections_lock = threading.Lock()
+        self._listeners: list[tuple[str, Listener]] = []
+        self._writer = self._connect()
+        self._writer.executescript(_SCHEMA)
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=30)
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        with self._connections_lock:
+            self._connections.append(connection)
+        return connection
+
+    def _reader(self) -> sqlite3.Connection:
+        connection = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = self._local.connection = self._connect()
+        return connection
+
+    def get(self, key: Key) -> Record | None:
+        return _get(self._reader(), key)
+
+    def list(
+        self,
+        kind: str,
+        account_id: str | None = None,
+        region: str | None = None,
+        *,
+        prefix: str = "",
+        after: str = "",
+        limit: int | None = None,
+    ) -> list[Record]:
+        return _list(self._reader(), kind, account_id, region, prefix, after, limit)
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        with self._lock:
+            self._writer.execute("BEGIN IMMEDIATE")
+            transaction = _SqliteTransaction(self._writer)
+            try:
+                yield transaction
+                self._writer.execute("COMMIT")
+            except BaseException:
+                if self._writer.in_transaction:
+                    self._writer.execute("ROLLBACK")
+                raise
+            # Listeners run under the lock so that they see commits in order.
+            self._notify(frozenset(transaction.touched))
+
+    def _notify(self, keys: frozenset[Key]) -> None:
+        for prefix, listener in self._listeners:
+            concerned = frozenset(key for key in keys if key.kind.startswith(prefix))
+            if concerned:
+                listener(concerned)
+
+    def subscribe(self, kind_prefix: str, listener: Listener) -> None:
+        self._listeners.append((kind_prefix, listener))
+
+    def close(self) -> None:
+        with self._connections_lock:
+            for connection in self._connections:
+                connection.close()
+            self._connections.clear()
