@@ -1,0 +1,444 @@
+"""One HTTP/1.1 connection: an asyncio Protocol over httptools (llhttp). The first and the last hop of every flow.
+
+A request is handed on as soon as its head is complete; its body streams behind it. Answers go out in the order of their
+requests; while one is being made, at most ``PIPELINE_MAX`` further requests wait and the socket is paused.
+"""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import Any
+
+import httptools
+
+from stagedoor.http.body import BodyLostError, StreamBody
+from stagedoor.http.message import FileSlice, Request, Response
+
+log = logging.getLogger(__name__)
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+PIPELINE_MAX = 32
+FILE_CHUNK_BYTES = 1024 * 1024
+DISCARD_MAX_BYTES = 1024 * 1024
+_BODYLESS = frozenset({204, 304})
+_STATUS_LINES = {
+    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode("latin-1") for status in HTTPStatus
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one connection may ask for. Times in seconds, sizes in bytes."""
+
+    head_bytes: int = 65_536
+    head_count: int = 200
+    target_bytes: int = 16_384
+    head_timeout_s: float = 30.0
+    body_stall_timeout_s: float = 60.0
+    idle_timeout_s: float = 120.0
+    write_stall_timeout_s: float = 120.0
+
+
+class _Refused(Exception):
+    """The head breaks a limit or a rule: answer ``status`` and close."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+
+
+class _Date:
+    """The Date header, made once a second."""
+
+    def __init__(self) -> None:
+        self._second = 0
+        self._line = b""
+
+    def line(self) -> bytes:
+        now = int(time.time())
+        if now != self._second:
+            self._second = now
+            self._line = f"date: {formatdate(now, usegmt=True)}\r\nserver: stagedoor\r\n".encode()
+        return self._line
+
+
+_date = _Date()
+
+
+class Connection(asyncio.Protocol):
+    """Speaks HTTP/1.1 on one accepted socket and calls ``handler`` for each request."""
+
+    def __init__(self, handler: Handler, connections: "set[Connection]", limits: Limits, scheme: str) -> None:
+        self._handler = handler
+        self._connections = connections
+        self._limits = limits
+        self._scheme = scheme
+        self._loop = asyncio.get_running_loop()
+        self._transport: Any = None
+        self._parser = httptools.HttpRequestParser(self)
+        self._peer_host = ""
+        self._queue: deque[tuple[Request, StreamBody, bool]] = deque()
+        self._current: asyncio.Task[None] | None = None
+        self._writable: asyncio.Future[None] | None = None
+        self._write_paused = False
+        self._closing = False
+        self._reading_paused = 0
+        self._last_activity_s = self._loop.time()
+        self._timer: asyncio.TimerHandle | None = None
+        # The request whose head or body is being parsed.
+        self._target = b""
+        self._headers: list[tuple[str, str]] = []
+        self._head_bytes = 0
+        self._body: StreamBody | None = None
+        self._discarded_bytes = 0
+
+    # The transport's side.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+        peer = transport.get_extra_info("peername")
+        self._peer_host = peer[0] if isinstance(peer, tuple) and peer else ""
+        self._connections.add(self)
+        self._timer = self._loop.call_later(self._limits.head_timeout_s, self._check_timeouts)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._connections.discard(self)
+        self._closing = True
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._body is not None:
+            self._body.lose()
+        for _, body, _ in self._queue:
+            body.lose()
+        self._queue.clear()
+        if self._writable is not None and not self._writable.done():
+            self._writable.set_exception(ConnectionResetError("the client went away"))
+        if self._current is not None:
+            self._current.cancel()
+
+    def data_received(self, data: bytes) -> None:
+        self._last_activity_s = self._loop.time()
+        if self._closing:
+            return
+        if self._body is None:
+            self._head_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+            if self._body is None and self._head_bytes > self._limits.head_bytes:
+                raise _Refused(431, "the request's head is too large")
+        except _Refused as refused:
+            self._refuse(refused.status, refused.reason)
+        except httptools.HttpParserUpgrade:
+            self._refuse(501, "protocol upgrades are not supported")
+        except httptools.HttpParserError as error:
+            # What a callback raised arrives as the cause of httptools' own error.
+            cause = error.__context__
+            if isinstance(cause, _Refused):
+                self._refuse(cause.status, cause.reason)
+            else:
+                self._refuse(400, "this is not an HTTP/1.1 request")
+        else:
+            self._next()
+
+    def eof_received(self) -> bool:
+        return False
+
+    def pause_writing(self) -> None:
+        self._write_paused = True
+
+    def resume_writing(self) -> None:
+        self._write_paused = False
+        self._last_activity_s = self._loop.time()
+        if self._writable is not None and not self._writable.done():
+            self._writable.set_result(None)
+
+    # The parser's side.
+
+    def on_message_begin(self) -> None:
+        self._target = b""
+        self._headers = []
+        self._head_bytes = 0
+
+    def on_url(self, url: bytes) -> None:
+        self._target += url
+        if len(self._target) > self._limits.target_bytes:
+            raise _Refused(414, "the request's target is too long")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers.append((name.decode("latin-1").lower(), value.decode("latin-1").strip(" \t")))
+        self._head_bytes += len(name) + len(value)
+        if len(self._headers) > self._limits.head_count or self._head_bytes > self._limits.head_bytes:
+            raise _Refused(431, "the request's head is too large")
+
+    def on_headers_complete(self) -> None:
+        header: dict[str, str] = {}
+        for name, value in self._headers:
+            header[name] = f"{header[name]},{value}" if name in header else value
+        if self._parser.get_http_version() == "1.1" and "host" not in header:
+            raise _Refused(400, "the Host header is missing")
+        target = self._target.decode("latin-1")
+        if target.startswith(("http://", "https://")):
+            # Absolute form, as a client sends it through a proxy.
+            _, _, rest = target.partition("://")
+            target = "/" + rest.partition("/")[2]
+        path, _, query = target.partition("?")
+        chunked = "transfer-encoding" in header
+        if chunked and "content-length" in header:
+            raise _Refused(400, "both Content-Length and Transfer-Encoding")
+        body = StreamBody(
+            None if chunked else int(header.get("content-length", "0")),
+            self._pause_reading,
+            self._resume_reading,
+            self._continue if header.get("expect", "").lower() == "100-continue" else None,
+        )
+        request = Request(
+            self._parser.get_method().decode("latin-1"),
+            path,
+            query,
+            self._headers,
+            header,
+            body,
+            self._peer_host,
+            self._scheme,
+        )
+        self._body = body
+        self._discarded_bytes = 0
+        self._queue.append((request, body, self._parser.should_keep_alive()))
+        if len(self._queue) > PIPELINE_MAX:
+            raise _Refused(400, "too many pipelined requests")
+
+    def on_body(self, data: bytes) -> None:
+        if self._body is not None:
+            self._body.feed(data)
+
+    def on_message_complete(self) -> None:
+        if self._body is not None:
+            self._body.finish()
+            self._body = None
+            self._head_bytes = 0
+
+    # One request after the other.
+
+    def _next(self) -> None:
+        if self._current is None and self._queue and not self._closing:
+            request, body, keep_alive = self._queue.popleft()
+            self._current = self._loop.create_task(self._serve(request, body, keep_alive))
+
+    async def _serve(self, request: Request, body: StreamBody, keep_alive: bool) -> None:
+        try:
+            try:
+                response = await self._handler(request)
+            except BodyLostError:
+                self._transport.abort()
+                return
+            except Exception:
+                log.exception("request failed", extra={"method": request.method, "path": request.path})
+                response = Response(500, [("content-type", "text/plain")], b"internal error", close=True)
+            close = response.close or not keep_alive
+            if not body.complete and not await self._drop_rest(body):
+                close = True
+            try:
+                await self._write(request, response, close)
+            except Exception as error:
+                # The head is out: all that can be said now is that this answer is not whole.
+                if not isinstance(error, ConnectionError):
+                    log.exception("answer broke off", extra={"method": request.method, "path": request.path})
+                self._transport.abort()
+                return
+            if close:
+                self._closing = True
+                self._transport.close()
+        finally:
+            self._current = None
+            self._last_activity_s = self._loop.time()
+            if not self._closing:
+                self._next()
+
+    async def _drop_rest(self, body: StreamBody) -> bool:
+        """Read away what the handler left, when it is little; True when the connection can go on."""
+        if body.content_length is None or body.content_length > DISCARD_MAX_BYTES:
+            return False
+        if body._on_first_read is not None:  # noqa: SLF001 - the client waits for 100 Continue and sends nothing
+            return False
+        try:
+            async with asyncio.timeout(5.0):
+                async for _ in body:
+                    pass
+        except (TimeoutError, BodyLostError):
+            return False
+        return True
+
+    # Writing.
+
+    def _continue(self) -> None:
+        self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def _head(self, response: Response, length: int | None, chunked: bool, close: bool) -> bytes:
+        lines = [_STATUS_LINES.get(response.status) or f"HTTP/1.1 {response.status} Unknown\r\n".encode()]
+        lines.append(_date.line())
+        has_length = False
+        for name, value in response.headers:
+            if "\r" in value or "\n" in value or "\0" in value:
+                raise ValueError(f"header {name} has a line break in its value")
+            if name.lower() == "content-length":
+                has_length = True
+            lines.append(f"{name}: {value}\r\n".encode("latin-1", "replace"))
+        if chunked:
+            lines.append(b"transfer-encoding: chunked\r\n")
+        elif length is not None and not has_length:
+            lines.append(b"content-length: %d\r\n" % length)
+        if close:
+            lines.append(b"connection: close\r\n")
+        lines.append(b"\r\n")
+        return b"".join(lines)
+
+    async def _write(self, request: Request, response: Response, close: bool) -> None:
+        body = response.body
+        bodyless = request.method == "HEAD" or response.status in _BODYLESS
+        if isinstance(body, bytes):
+            length = None if response.status in _BODYLESS else len(body)
+            head = self._head(response, length, chunked=False, close=close)
+            self._transport.write(head if bodyless else head + body)
+            if self._write_paused:
+                await self._drain()
+            return
+        if isinstance(body, FileSlice):
+            self._transport.write(self._head(response, body.length, chunked=False, close=close))
+            if not bodyless:
+                await self._write_file(body)
+            return
+        announced = any(name.lower() == "content-length" for name, _ in response.headers)
+        self._transport.write(self._head(response, None, chunked=not announced and not bodyless, close=close))
+        if bodyless:
+            return
+        async for chunk in body:
+            if chunk:
+                self._transport.write(chunk if announced else b"%x\r\n%b\r\n" % (len(chunk), chunk))
+                if self._write_paused:
+                    await self._drain()
+        if not announced:
+            self._transport.write(b"0\r\n\r\n")
+
+    async def _write_file(self, part: FileSlice) -> None:
+        file = await self._loop.run_in_executor(None, part.path.open, "rb")
+        try:
+            file.seek(part.offset)
+            left = part.length
+            while left:
+                chunk = await self._loop.run_in_executor(None, file.read, min(FILE_CHUNK_BYTES, left))
+                if not chunk:
+                    raise EOFError(f"{part.path} is shorter than its record says")
+                left -= len(chunk)
+                self._transport.write(chunk)
+                if self._write_paused:
+                    await self._drain()
+        finally:
+            file.close()
+
+    async def _drain(self) -> None:
+        if self._closing:
+            raise ConnectionResetError("the client went away")
+        self._writable = self._loop.create_future()
+        try:
+            await self._writable
+        finally:
+            self._writable = None
+
+    def _refuse(self, status: int, reason: str) -> None:
+        """Answer a request that cannot be understood, unless an answer is on its way; then the connection ends."""
+        self._closing = True
+        if self._body is not None:
+            self._body.lose()
+        if self._current is None:
+            response = Response(status, [("content-type", "text/plain")], reason.encode())
+            self._transport.write(self._head(response, len(reason), chunked=False, close=True) + reason.encode())
+        else:
+            self._current.cancel()
+        self._transport.close()
+
+    # Flow control and time.
+
+    def _pause_reading(self) -> None:
+        self._reading_paused += 1
+        self._transport.pause_reading()
+
+    def _resume_reading(self) -> None:
+        self._reading_paused -= 1
+        if not self._reading_paused and not self._closing:
+            self._transport.resume_reading()
+
+    def _check_timeouts(self) -> None:
+        idle_s = self._loop.time() - self._last_activity_s
+        limits = self._limits
+        if self._body is not None:
+            allowed_s = limits.body_stall_timeout_s
+            waits_for_us = bool(self._reading_paused)
+        elif self._current is not None:
+            allowed_s = limits.write_stall_timeout_s
+            waits_for_us = not self._write_paused
+        else:
+            allowed_s = limits.head_timeout_s if self._head_bytes else limits.idle_timeout_s
+            waits_for_us = False
+        if not waits_for_us and idle_s >= allowed_s:
+            self._closing = True
+            self._transport.abort()
+            return
+        self._timer = self._loop.call_later(max(1.0, min(10.0, allowed_s - idle_s)), self._check_timeouts)
+
+    # Shutdown.
+
+    def finish(self) -> None:
+        """Close now when idle, else after the answer that is being made."""
+        if self._current is None and not self._queue:
+            self._closing = True
+            self._transport.close()
+        else:
+            self._queue.clear()
+            if self._current is not None:
+                self._current.add_done_callback(lambda _: self._transport.close())
+
+
+class Server:
+    """A listening socket whose connections speak HTTP/1.1."""
+
+    def __init__(self, handler: Handler, limits: Limits | None = None) -> None:
+        self._handler = handler
+        self._limits = limits or Limits()
+        self._connections: set[Connection] = set()
+        self._server: asyncio.AbstractServer | None = None
+        self.host = ""
+        self.port = 0
+
+    async def listen(self, host: str, port: int) -> None:
+        """Bind and accept; ``port`` 0 picks a free one. OSError when the address is taken."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(
+            lambda: Connection(self._handler, self._connections, self._limits, "http"),
+            host,
+            port,
+            backlog=1024,
+            reuse_address=True,
+        )
+        self.host = host
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def close(self, grace_s: float) -> None:
+        """Stop accepting, let answers under way finish for ``grace_s`` seconds, then end all connections."""
+        if self._server is None:
+            return
+        self._server.close()
+        for connection in list(self._connections):
+            connection.finish()
+        deadline_s = asyncio.get_running_loop().time() + grace_s
+        while self._connections and asyncio.get_running_loop().time() < deadline_s:
+            await asyncio.sleep(0.02)
+        for connection in list(self._connections):
+            if connection._transport is not None:  # noqa: SLF001 - same module
+                connection._transport.abort()  # noqa: SLF001
