@@ -4,7 +4,7 @@ Place in the flow: ``reconcile.*.act`` calls it; ``traffic`` then reaches the wo
 through the engine, so an engine outage does not stop serving. ``tests/engine`` is the contract every engine passes.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -14,25 +14,31 @@ from typing import Any, Literal, Protocol
 class Workload:
     """What should run: one worker process (model server or function worker) or one job.
 
-    ``runtime`` names a local runtime (``xgboost``, ``python``): which warm parent to fork from. ``spec`` is JSON that the
-    worker's entry for ``kind`` understands (see ``stagedoor.worker``). ``environment`` is the whole environment of the
-    user's code besides what the engine itself needs. ``files`` are links the engine makes in the scratch directory before
-    the start: name -> path of an existing file, to be read only.
+    ``id`` names one run: a worker that is started anew gets a new id. ``runtime`` names a local runtime (``xgboost``,
+    ``python``): which warm parent to fork from. ``spec`` is a ``ModelSpec``, ``FunctionSpec`` or ``JobSpec`` of
+    ``stagedoor.worker.specs``, by ``kind``. ``environment`` is the whole environment of the user's code besides what
+    the engine itself sets (PATH, HOME, TMPDIR, LANG, OMP_NUM_THREADS), and wins over that. ``files`` are links the
+    engine makes in the scratch directory before the start: relative name (folders allowed) -> absolute path of an
+    existing file, to be read only. ``memory_limit_bytes`` bounds what it may allocate on top of its warm parent.
     """
 
     id: str
     kind: Literal["model", "function", "job"]
     runtime: str
     spec: Mapping[str, Any]
-    environment: Mapping[str, str] = field(default_factory=dict)
-    files: Mapping[str, Path] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict[str, str])
+    files: Mapping[str, Path] = field(default_factory=dict[str, Path])
     memory_limit_bytes: int | None = None
     threads: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where a workload runs: JSON-able, survives in a record. ``address`` is ``unix:PATH`` or ``tcp:HOST:PORT``."""
+    """Where a workload runs: JSON-able, survives in a record.
+
+    ``address`` is ``unix:PATH`` or ``tcp:HOST:PORT``, and empty for a job. It can be connected to as soon as ``start``
+    returned. ``scratch`` is the workload's working directory.
+    """
 
     workload_id: str
     address: str
@@ -52,8 +58,12 @@ class EngineError(Exception):
     """A workload could not be started; the text is fit for a FailureReason."""
 
 
-OutputListener = Callable[[str, bytes], None]
-"""``(workload_id, data)``: what the workload wrote to stdout or stderr, in order, as it came. On the event loop."""
+OutputListener = Callable[[str, bytes], Awaitable[None] | None]
+"""``(workload_id, data)``: what the workload wrote to stdout or stderr, in order, as it came. On the event loop.
+
+When it returns an awaitable, nothing more is read from this workload until that is done: the workload's own writes then
+block, so output never piles up in the server.
+"""
 
 ExitListener = Callable[[str, int], None]
 """``(workload_id, exit_code)``: once, after the last output. On the event loop."""
@@ -63,29 +73,34 @@ class Engine(Protocol):
     """Runs workloads. All methods are coroutines on the server's event loop; none blocks it."""
 
     async def open(self, on_output: OutputListener, on_exit: ExitListener) -> None:
-        """Get ready (start warm parents in the background). Called once, before anything else."""
+        """Get ready (start warm parents in the background). Called once, before anything else.
+
+        Workers of an earlier server are gone by then, and their scratch directories are removed here.
+        """
         ...
 
     async def start(self, workload: Workload) -> Placement:
-        """Start it, or return the placement it already has under that id. EngineError when it cannot be started.
+        """Start it, or return the placement it already has under that id, also when it has exited meanwhile.
 
-        Returns as soon as the process exists; readiness is the worker's HELLO on its address (``traffic.channel``).
+        EngineError when it cannot be started; nothing is left of it then. Returns as soon as the process exists;
+        readiness is the worker's HELLO on its address (``traffic.channel``).
         """
         ...
 
     async def inspect(self, workload_id: str) -> Condition:
-        """How it is now."""
+        """How it is now. What exited stays ``exited`` until ``stop`` is called for it."""
         ...
 
     async def stop(self, workload_id: str, grace_s: float) -> None:
         """SIGTERM to its process group, SIGKILL after ``grace_s``; returns when it is gone and its scratch removed.
 
-        No error for an id that is gone or unknown. A job's scratch directory stays until ``stop`` is called for it.
+        Forgets the id: to be called for what exited by itself, too. No error for an id that is gone or unknown. A
+        job's scratch directory stays until then (its results are in there); others lose theirs when they exit.
         """
         ...
 
     async def list(self) -> list[Placement]:
-        """Everything that runs here, for finding orphans."""
+        """Everything that runs here, for finding orphans, and what exited and was not stopped yet."""
         ...
 
     async def close(self) -> None:

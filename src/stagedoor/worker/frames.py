@@ -4,12 +4,20 @@ Place in the flow: the only language on the socket between ``traffic.channel`` a
 
     u32 length of what follows | u64 request id | u8 kind | u24 length of meta | meta (JSON object) | body
 
-all little-endian. Ids are chosen by the server; a worker answers each CALL with exactly one RESULT or FAULT of the same
-id, in any order. HELLO (id 0) is the first frame a worker sends, when it is ready; FAULT with id 0 in its place says
-why it will never be.
+all little-endian. Ids are chosen by the server, per connection; a worker answers each CALL and each PING with exactly
+one RESULT or FAULT of the same id, in any order.
+
+* HELLO (id 0) is the first frame a worker sends on each connection, when it is ready to serve. Its meta has ``ready``
+  (true), ``pid``, and what the worker's kind adds (see ``worker.specs``).
+* FAULT with id 0 comes in HELLO's place when the worker will never be ready: meta ``reason`` (one sentence for a
+  person), ``traceback`` (text, may be empty), and for functions ``error`` (AWS's error payload). The worker then exits.
+* FAULT with a CALL's id: that call failed. Meta ``reason``, ``status`` (HTTP status the model answers with, 500 when it
+  raised) and ``traceback``.
+* PING asks "are you able to answer?"; its RESULT has the worker's counters as meta.
 """
 
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from struct import Struct
 from typing import Any, Final
@@ -17,12 +25,16 @@ from typing import Any, Final
 HEAD: Final = Struct("<IQI")  # length, id, kind | meta length << 8
 HEAD_SIZE: Final = HEAD.size
 MAX_FRAME_BYTES: Final = 256 * 1024 * 1024
+MAX_META_BYTES: Final = 0xFF_FF_FF
 
 HELLO: Final = 1
 CALL: Final = 2
 RESULT: Final = 3
 FAULT: Final = 4
-LOG: Final = 5
+PING: Final = 5
+
+_FIXED = HEAD_SIZE - 4  # what of the head the length counts
+_dumps = json.JSONEncoder(separators=(",", ":")).encode
 
 
 @dataclass(slots=True)
@@ -39,43 +51,74 @@ class FrameError(Exception):
     """The other side does not speak frames (or sent one beyond the limit): close the connection."""
 
 
-def encode(kind: int, request_id: int, meta: dict[str, Any], body: bytes = b"") -> bytes:
-    """A frame's head and meta; the body follows it on the wire (callers may write it separately)."""
-    meta_bytes = json.dumps(meta, separators=(",", ":")).encode() if meta else b""
-    length = HEAD_SIZE - 4 + len(meta_bytes) + len(body)
-    return HEAD.pack(length, request_id, kind | len(meta_bytes) << 8) + meta_bytes + body
+def head(kind: int, request_id: int, meta: bytes, body_length: int) -> bytes:
+    """The beginning of a frame whose meta is JSON already (or empty); the body follows it on the wire."""
+    length = _FIXED + len(meta) + body_length
+    if length > MAX_FRAME_BYTES or len(meta) > MAX_META_BYTES:
+        raise FrameError(f"a frame of {length} bytes with {len(meta)} bytes of meta is beyond the limit")
+    return HEAD.pack(length, request_id, kind | len(meta) << 8) + meta
+
+
+def encode(kind: int, request_id: int, meta: Mapping[str, Any], body: bytes = b"") -> bytes:
+    """A whole frame. FrameError when it is too large, TypeError or ValueError when ``meta`` is not JSON."""
+    return head(kind, request_id, _dumps(meta).encode() if meta else b"", len(body)) + body
 
 
 class Decoder:
-    """Cuts a byte stream into frames. ``feed`` it what arrived, take the complete frames."""
+    """Cuts a byte stream into frames. ``feed`` it what arrived, take the complete frames.
 
-    __slots__ = ("_buffer",)
+    ``loads`` decodes meta: the server passes a faster one than the standard library's, which is all a worker may
+    rely on.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_buffer", "_loads", "_wanted")
+
+    def __init__(self, loads: Callable[[bytes], Any] = json.loads) -> None:
         self._buffer = bytearray()
+        self._wanted = HEAD_SIZE  # below this many buffered bytes there is nothing to cut
+        self._loads = loads
 
     def feed(self, data: bytes) -> list[Frame]:
-        """The frames completed by ``data``. FrameError on nonsense."""
+        """The frames completed by ``data``, in order. FrameError on nonsense."""
         buffer = self._buffer
-        buffer += data
+        if buffer:
+            buffer += data
+            if len(buffer) < self._wanted:
+                return []
+            frames, position = self._cut(buffer)
+            del buffer[:position]
+            return frames
+        # The usual case: whole frames arrived, and nothing needs to be kept or moved.
+        frames, position = self._cut(data)
+        if position < len(data):
+            buffer += memoryview(data)[position:]
+        return frames
+
+    def _cut(self, data: bytes | bytearray) -> tuple[list[Frame], int]:
+        """Complete frames of ``data`` and how many bytes they took."""
         frames: list[Frame] = []
-        position = 0
-        while len(buffer) - position >= HEAD_SIZE:
-            length, request_id, packed = HEAD.unpack_from(buffer, position)
+        position, available = 0, len(data)
+        while True:
+            start = position + HEAD_SIZE
+            if start > available:
+                self._wanted = HEAD_SIZE
+                return frames, position
+            length, request_id, packed = HEAD.unpack_from(data, position)
             meta_length = packed >> 8
-            if length > MAX_FRAME_BYTES or meta_length > length - (HEAD_SIZE - 4):
+            if length > MAX_FRAME_BYTES or meta_length > length - _FIXED:
                 raise FrameError(f"frame of {length} bytes with {meta_length} bytes of meta")
             end = position + 4 + length
-            if len(buffer) < end:
-                break
-            start = position + HEAD_SIZE
-            meta_bytes = bytes(buffer[start : start + meta_length])
-            try:
-                meta = json.loads(meta_bytes) if meta_bytes else {}
-            except ValueError as error:
-                raise FrameError("meta is not JSON") from error
-            frames.append(Frame(packed & 0xFF, request_id, meta, bytes(buffer[start + meta_length : end])))
+            if end > available:
+                self._wanted = end - position
+                return frames, position
+            body_start = start + meta_length
+            meta: dict[str, Any] = {}
+            if meta_length:
+                try:
+                    meta = self._loads(bytes(data[start:body_start]))
+                except (ValueError, RecursionError) as error:
+                    raise FrameError("meta is not JSON") from error
+                if type(meta) is not dict:
+                    raise FrameError("meta is not a JSON object")
+            frames.append(Frame(packed & 0xFF, request_id, meta, bytes(data[body_start:end])))
             position = end
-        if position:
-            del buffer[:position]
-        return frames

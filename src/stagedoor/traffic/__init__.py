@@ -1,0 +1,1 @@
+"""The short path of an invocation: routing tables in memory, admission, channels to workers. No database."""

@@ -1,0 +1,60 @@
+"""What a job's entry function is given: its configuration, its folders, and whether it is asked to stop.
+
+Place in the flow: ``worker.job_runner`` prepares it in the job's process and calls ``entry(job)``. The folders are those
+of a SageMaker training container, below ``root`` (``SCRATCH/opt/ml``) instead of ``/opt/ml``.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stagedoor.worker.specs import JobSpec
+
+
+class JobFailed(Exception):
+    """Raised by an entry for a failure that the user caused: its text alone becomes the failure, with no traceback."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One job. ``threads`` is how many threads it may use."""
+
+    spec: JobSpec
+    root: Path
+    threads: int
+    is_stopping: Callable[[], bool]
+    """True after SIGTERM: finish soon (save the model, return); SIGKILL follows after the grace time."""
+
+    def config(self, name: str) -> Any:
+        """One of the spec's configurations: ``hyperparameters``, ``inputdataconfig``, ``resourceconfig``; None if absent."""
+        return self.spec.get("config", {}).get(name)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The entry's own options from the spec."""
+        return self.spec.get("options", {})
+
+    def channel(self, name: str) -> Path:
+        """The folder of a channel's files."""
+        return self.root / "input" / "data" / name
+
+    @property
+    def channels(self) -> list[str]:
+        """Names of the channels."""
+        return list(self.spec.get("channels", []))
+
+    @property
+    def model_dir(self) -> Path:
+        """What is written here becomes ``model.tar.gz``."""
+        return self.root / "model"
+
+    @property
+    def output_dir(self) -> Path:
+        """``failure`` and the packed archives are here."""
+        return self.root / "output"
+
+    @property
+    def output_data_dir(self) -> Path:
+        """What is written here becomes ``output.tar.gz`` if the spec says ``pack_output``."""
+        return self.root / "output" / "data"
