@@ -1,0 +1,1 @@
+"""CloudWatch Logs: the operations over ``store.log_events``."""
