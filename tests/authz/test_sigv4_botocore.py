@@ -1,6 +1,6 @@
 """Whatever botocore's own signers sign is accepted as it stands, and refused after any single change."""
 
-import datetime
+import datetime as dt
 import hashlib
 from collections.abc import Iterator
 from unittest import mock
@@ -68,7 +68,7 @@ class Wire:
 
 @pytest.fixture(autouse=True, scope="module")
 def clock() -> Iterator[None]:
-    moment = datetime.datetime.fromtimestamp(NOW, datetime.UTC)
+    moment = dt.datetime.fromtimestamp(NOW, dt.UTC)
     with mock.patch(
         "botocore.auth.get_current_datetime", lambda remove_tzinfo=True: moment.replace(tzinfo=None)
     ):
@@ -77,6 +77,7 @@ def clock() -> Iterator[None]:
 
 def signed(
     signer: type,
+    *,
     method: str = "GET",
     path: str = "/",
     query: str = "",

@@ -5,8 +5,8 @@ import hashlib
 import time
 
 import pytest
-
 from authz import vectors
+
 from stagedoor.authz import sigv4
 
 pytestmark = vectors.needs_vectors

@@ -17,16 +17,69 @@ from urllib.parse import unquote
 from stagedoor.authz.sigv4 import Reason, SignatureError
 
 _COVERED: Final = frozenset(
-    "accelerate acl analytics cors defaultObjectAcl delete inventory lifecycle location logging metrics notification "
-    "object-lock partNumber policy replication requestPayment response-cache-control response-content-disposition "
-    "response-content-encoding response-content-language response-content-type response-expires restore select "
-    "select-type storageClass tagging torrent uploadId uploads versionId versioning versions website".split()
+    [
+        "accelerate",
+        "acl",
+        "analytics",
+        "cors",
+        "defaultObjectAcl",
+        "delete",
+        "inventory",
+        "lifecycle",
+        "location",
+        "logging",
+        "metrics",
+        "notification",
+        "object-lock",
+        "partNumber",
+        "policy",
+        "replication",
+        "requestPayment",
+        "response-cache-control",
+        "response-content-disposition",
+        "response-content-encoding",
+        "response-content-language",
+        "response-content-type",
+        "response-expires",
+        "restore",
+        "select",
+        "select-type",
+        "storageClass",
+        "tagging",
+        "torrent",
+        "uploadId",
+        "uploads",
+        "versionId",
+        "versioning",
+        "versions",
+        "website",
+    ]
 )
 # Parameters that narrow a listing or repeat the operation's name: they choose no other operation.
 _HARMLESS: Final = frozenset(
-    "AWSAccessKeyId Signature Expires content-type content-md5 prefix delimiter marker max-keys list-type encoding-type "
-    "continuation-token start-after fetch-owner key-marker version-id-marker upload-id-marker max-uploads max-parts "
-    "part-number-marker x-id".split()
+    [
+        "AWSAccessKeyId",
+        "Signature",
+        "Expires",
+        "content-type",
+        "content-md5",
+        "prefix",
+        "delimiter",
+        "marker",
+        "max-keys",
+        "list-type",
+        "encoding-type",
+        "continuation-token",
+        "start-after",
+        "fetch-owner",
+        "key-marker",
+        "version-id-marker",
+        "upload-id-marker",
+        "max-uploads",
+        "max-parts",
+        "part-number-marker",
+        "x-id",
+    ]
 )
 
 
@@ -46,7 +99,7 @@ def is_signed(query: str) -> bool:
 
 def parse(query: str) -> QuerySignature:
     """The signature in ``query`` (still encoded). SignatureError MALFORMED when a part is missing."""
-    stated = {name: value for name, value in _pairs(query)}
+    stated = dict(_pairs(query))
     if not all(stated.get(name) for name in ("AWSAccessKeyId", "Signature", "Expires")):
         raise SignatureError(
             Reason.MALFORMED,

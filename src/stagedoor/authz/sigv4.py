@@ -55,8 +55,8 @@ class Reason(enum.StrEnum):
     SCOPE_SERVICE = "scope has another service"
     SCOPE_TERMINATOR = "scope ends wrongly"
     UNKNOWN_KEY = "access key unknown"
-    TOKEN_INVALID = "session token invalid"
-    TOKEN_EXPIRED = "session token expired"
+    TOKEN_INVALID = "session token invalid"  # noqa: S105 - a reason, not a token
+    TOKEN_EXPIRED = "session token expired"  # noqa: S105
     EXPIRED = "expired"
     NOT_YET_CURRENT = "not yet current"
     UNSIGNED_HEADER = "header not signed"
