@@ -1,0 +1,83 @@
+"""Service models: botocore's description of a service, loaded once per service, when first asked for.
+
+Everything else in ``wire`` is driven by what this module returns. Importing ``botocore.model`` takes about a fifth of
+a second, so it happens with the first ``service()`` call, not with the import of this package. The model file is read
+directly: botocore's own loader would look into several folders and merge client-side extras. Those extras (they make
+S3's ``Expires`` header a timestamp) are left out on purpose: S3 keeps that header as the text it was given.
+"""
+
+import gzip
+import importlib.util
+import re
+from functools import cache, cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import orjson
+
+if TYPE_CHECKING:
+    from botocore.model import OperationModel, ServiceModel
+
+_SERVICE_NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
+
+
+class Service:
+    """One service: a thin wrapper of botocore's ``ServiceModel``."""
+
+    def __init__(self, model: "ServiceModel") -> None:
+        self.model = model
+        self.name: str = model.service_name
+        metadata = model.metadata
+        self.protocols: tuple[str, ...] = tuple(metadata.get("protocols") or (metadata["protocol"],))
+        self.api_version: str = metadata.get("apiVersion", "")
+        self.target_prefix: str = metadata.get("targetPrefix", "")
+        self.json_version: str = metadata.get("jsonVersion", "1.1")
+        self.xml_namespace: str = metadata.get("xmlNamespace", "")
+        self.query_compatible: bool = "awsQueryCompatible" in metadata
+
+    @cached_property
+    def operations(self) -> tuple[str, ...]:
+        """The names of all operations."""
+        return tuple(self.model.operation_names)
+
+    @cached_property
+    def operation_names(self) -> frozenset[str]:
+        return frozenset(self.operations)
+
+    def operation(self, name: str) -> "OperationModel":
+        """The operation called ``name`` (``CreateEndpoint``); KeyError when the service has none."""
+        if name not in self.operation_names:
+            raise KeyError(f"{self.name} has no operation {name}")
+        return self.model.operation_model(name)
+
+    def __repr__(self) -> str:
+        return f"Service({self.name})"
+
+
+def _data_folder() -> Path:
+    spec = importlib.util.find_spec("botocore")
+    if spec is None or not spec.submodule_search_locations:
+        raise RuntimeError("botocore is not installed: stagedoor reads the service models it ships")
+    return Path(spec.submodule_search_locations[0]) / "data"
+
+
+def _model_file(name: str) -> Path:
+    """The newest version of the service's model (versions are dates, so they sort as text)."""
+    if not _SERVICE_NAME.fullmatch(name):
+        raise LookupError(f"{name!r} is not a service name")
+    files = sorted((_data_folder() / name).glob("*/service-2.json*"))
+    if not files:
+        raise LookupError(f"the installed botocore has no service {name}")
+    return files[-1]
+
+
+@cache
+def service(name: str) -> Service:
+    """The service called ``name`` as boto3 calls it (``sagemaker-runtime``); LookupError when there is none."""
+    from botocore.model import ServiceModel
+
+    path = _model_file(name)
+    raw = path.read_bytes()
+    if path.suffix == ".gz":
+        raw = gzip.decompress(raw)
+    return Service(ServiceModel(orjson.loads(raw), name))

@@ -1,0 +1,109 @@
+"""Which service a request means: the first question about every request on the signed listener.
+
+The credential scope says it best. Requests without one (anonymous, or to be refused) are judged by what they carry:
+``X-Amz-Target``, the rpc path, Version of a form, a route of a REST service; what is left is S3.
+"""
+
+from functools import cache
+
+from stagedoor.domain.errors import AwsError
+from stagedoor.wire import models, routes
+from stagedoor.wire.requests import WireRequest
+
+# Everything stagedoor's path is made of. apigatewayv2 shares apigateway's signing name and is told apart by its path.
+NAMES = (
+    "sagemaker",
+    "sagemaker-runtime",
+    "lambda",
+    "apigateway",
+    "apigatewayv2",
+    "s3",
+    "iam",
+    "sts",
+    "logs",
+    "cloudwatch",
+)
+
+_BY_SIGNING_NAME = {
+    "lambda": "lambda",
+    "s3": "s3",
+    "s3express": "s3",
+    "iam": "iam",
+    "sts": "sts",
+    "logs": "logs",
+    "monitoring": "cloudwatch",
+}
+_BY_TARGET_PREFIX = {
+    "SageMaker": "sagemaker",
+    "Logs_20140328": "logs",
+    "GraniteServiceVersion20100801": "cloudwatch",
+}
+_BY_VERSION = {"2010-05-08": "iam", "2011-06-15": "sts", "2010-08-01": "cloudwatch"}
+_REST = ("sagemaker-runtime", "lambda", "apigateway", "apigatewayv2")
+
+
+def detect(request: WireRequest, signing_name: str | None) -> str:
+    """The service's botocore name, from the signing name of the credential scope (None when unsigned).
+
+    ``execute-api`` is given back as it is: the public API's requests are the caller's. AwsError
+    ``UnknownOperationException`` (501) for a service that is not on stagedoor's path.
+    """
+    if signing_name is None:
+        return _by_content(request)
+    if signing_name == "sagemaker":
+        return "sagemaker-runtime" if _has_route("sagemaker-runtime", request.path) else "sagemaker"
+    if signing_name == "apigateway":
+        return "apigatewayv2" if request.path.startswith("/v2/") else "apigateway"
+    if signing_name == "execute-api":
+        return signing_name
+    name = _BY_SIGNING_NAME.get(signing_name)
+    if name is None:
+        raise AwsError(
+            "UnknownOperationException",
+            f"stagedoor does not offer the service {signing_name}. It offers: {', '.join(NAMES)}.",
+            status=501,
+        )
+    return name
+
+
+def _by_content(request: WireRequest) -> str:
+    prefix = request.headers.get("x-amz-target", "").rpartition(".")[0]
+    if prefix in _BY_TARGET_PREFIX:
+        return _BY_TARGET_PREFIX[prefix]
+    parts = request.path.split("/")
+    if len(parts) >= 5 and parts[-4] == "service" and parts[-3] in _BY_TARGET_PREFIX:
+        return _BY_TARGET_PREFIX[parts[-3]]
+    if request.path in ("/", "") and (request.query or request.body):
+        named = _by_form(request)
+        if named is not None:
+            return named
+    for name in _REST:
+        if _has_route(name, request.path):
+            return name
+    return "s3"
+
+
+def _by_form(request: WireRequest) -> str | None:
+    try:
+        parameters = dict(routes.form_parameters(request))
+    except AwsError:
+        return None
+    action = parameters.get("Action")
+    if action is None:
+        return None
+    named = _BY_VERSION.get(parameters.get("Version", ""))
+    if named is not None:
+        return named
+    for name in _BY_VERSION.values():
+        if action in models.service(name).operation_names:
+            return name
+    return None
+
+
+@cache
+def _table(name: str) -> routes.Table:
+    return routes.table(models.service(name))
+
+
+def _has_route(name: str, path: str) -> bool:
+    return path not in ("/", "") and _table(name).find(path) is not None
