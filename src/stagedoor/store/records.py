@@ -198,7 +198,8 @@ class _SqliteTransaction:
         record = Record(key, dict(document), 1)
         try:
             self._connection.execute(
-                f"INSERT INTO records ({_COLUMNS}) VALUES (?,?,?,?,1,?)", (*key, orjson.dumps(record.document))
+                f"INSERT INTO records ({_COLUMNS}) VALUES (?,?,?,?,1,?)",
+                (*key, orjson.dumps(record.document)),
             )
         except sqlite3.IntegrityError as error:
             raise AlreadyExistsError(key) from error

@@ -1,0 +1,233 @@
+"""The SQLite tables behind S3 and their connections: schema, one writer, a reader per thread.
+
+Place in the flow: under ``store.object_rows`` and ``store.upload_rows``, which hold the statements. Keys are BLOBs of
+UTF-8, so that their order is S3's (binary), and every byte of an odd key survives.
+"""
+
+import contextlib
+import sqlite3
+import threading
+from collections.abc import Callable, Generator, Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import orjson
+
+from stagedoor.store.contents import Content
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS s3_buckets (
+    name TEXT PRIMARY KEY,
+    account_id TEXT NOT NULL,
+    region TEXT NOT NULL,
+    created REAL NOT NULL,
+    versioning TEXT NOT NULL,
+    settings BLOB NOT NULL
+) WITHOUT ROWID;
+
+-- One row per version of an object, newest sequence first; delete markers are versions without segments.
+CREATE TABLE IF NOT EXISTS s3_versions (
+    sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+    bucket TEXT NOT NULL,
+    key BLOB NOT NULL,
+    version_id TEXT NOT NULL,
+    latest INTEGER NOT NULL,
+    delete_marker INTEGER NOT NULL,
+    size_bytes INTEGER NOT NULL,
+    etag TEXT NOT NULL,
+    last_modified REAL NOT NULL,
+    storage_class TEXT NOT NULL,
+    attributes BLOB NOT NULL
+);
+CREATE UNIQUE INDEX IF NOT EXISTS s3_versions_by_key ON s3_versions (bucket, key, sequence DESC);
+CREATE UNIQUE INDEX IF NOT EXISTS s3_versions_current ON s3_versions (bucket, key)
+    WHERE latest = 1 AND delete_marker = 0;
+
+-- Which bytes of which contents make up a version (owner > 0: its sequence) or an uploaded part (owner < 0).
+CREATE TABLE IF NOT EXISTS s3_segments (
+    owner INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    content_id TEXT NOT NULL,
+    start INTEGER NOT NULL,
+    length INTEGER NOT NULL,
+    PRIMARY KEY (owner, position)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS s3_segments_by_content ON s3_segments (content_id);
+
+CREATE TABLE IF NOT EXISTS s3_contents (
+    id TEXT PRIMARY KEY,
+    size_bytes INTEGER NOT NULL,
+    block_checksums BLOB NOT NULL
+);
+
+-- The parts a version was completed from, for GetObjectAttributes and reads by part number.
+CREATE TABLE IF NOT EXISTS s3_parts (
+    sequence INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    size_bytes INTEGER NOT NULL,
+    checksum TEXT NOT NULL,
+    PRIMARY KEY (sequence, number)
+) WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS s3_uploads (
+    upload_id TEXT PRIMARY KEY,
+    bucket TEXT NOT NULL,
+    key BLOB NOT NULL,
+    initiated REAL NOT NULL,
+    storage_class TEXT NOT NULL,
+    attributes BLOB NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS s3_uploads_by_key ON s3_uploads (bucket, key, upload_id);
+
+CREATE TABLE IF NOT EXISTS s3_upload_parts (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    upload_id TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    size_bytes INTEGER NOT NULL,
+    etag TEXT NOT NULL,
+    checksum TEXT NOT NULL,
+    last_modified REAL NOT NULL,
+    UNIQUE (upload_id, number)
+);
+"""
+
+
+class Segment(NamedTuple):
+    """``length`` bytes of one content, from ``start`` on."""
+
+    content_id: str
+    start: int
+    length: int
+
+
+class ObjectDatabase:
+    """Connections to the tables. ``freed`` gets the ids of contents whose last reference went with a commit."""
+
+    def __init__(self, path: Path, freed: Callable[[Iterable[str]], None]) -> None:
+        self._path = path
+        self._freed = freed
+        self._lock = threading.RLock()
+        self._local = threading.local()
+        self._connections: list[sqlite3.Connection] = []
+        self._connections_lock = threading.Lock()
+        self._writer = self._connect()
+        self._writer.executescript(_SCHEMA)
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=30)
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        with self._connections_lock:
+            self._connections.append(connection)
+        return connection
+
+    def reader(self) -> sqlite3.Connection:
+        """The calling thread's connection for reading."""
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = self._local.connection = self._connect()
+        return connection
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Generator[sqlite3.Connection]:
+        """The calling thread's connection, all of whose statements see one state of the tables."""
+        connection = self.reader()
+        connection.execute("BEGIN")
+        try:
+            yield connection
+        finally:
+            connection.execute("COMMIT")
+
+    @contextlib.contextmanager
+    def transaction(self) -> Generator["WriteTransaction"]:
+        """One durable change: commits at the end of the block, rolls back on an error. Writers take turns."""
+        with self._lock:
+            self._writer.execute("BEGIN IMMEDIATE")
+            transaction = WriteTransaction(self._writer)
+            try:
+                yield transaction
+                orphans = transaction.drop_orphans()
+                self._writer.execute("COMMIT")
+            except BaseException:
+                if self._writer.in_transaction:
+                    self._writer.execute("ROLLBACK")
+                raise
+        if orphans:
+            self._freed(orphans)
+
+    def close(self) -> None:
+        """Close all connections."""
+        with self._connections_lock:
+            for connection in self._connections:
+                connection.close()
+            self._connections.clear()
+
+
+class WriteTransaction:
+    """An open write transaction, and the statements on segments that several tables share."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection = connection
+        self._dropped: set[str] = set()
+
+    def add_contents(self, contents: Iterable[Content]) -> None:
+        """Note newly written contents; they need a segment in the same transaction."""
+        self.connection.executemany(
+            "INSERT OR IGNORE INTO s3_contents VALUES (?,?,?)",
+            ((content.id, content.size_bytes, content.block_checksums) for content in contents),
+        )
+
+    def add_segments(self, owner: int, segments: Iterable[Segment]) -> None:
+        """Give ``owner`` its bytes, in order."""
+        self.connection.executemany(
+            "INSERT INTO s3_segments VALUES (?,?,?,?,?)",
+            ((owner, position, *segment) for position, segment in enumerate(segments)),
+        )
+
+    def drop_segments(self, owner: int) -> None:
+        """Take ``owner``'s bytes away; contents nobody else refers to are freed by the commit."""
+        rows = self.connection.execute("SELECT DISTINCT content_id FROM s3_segments WHERE owner=?", (owner,))
+        self._dropped.update(row[0] for row in rows)
+        self.connection.execute("DELETE FROM s3_segments WHERE owner=?", (owner,))
+
+    def drop_orphans(self) -> list[str]:
+        """Delete the rows of contents that lost their last segment; their ids."""
+        orphans: list[str] = []
+        for content_id in self._dropped:
+            if not self.connection.execute(
+                "SELECT 1 FROM s3_segments WHERE content_id=? LIMIT 1", (content_id,)
+            ).fetchone():
+                self.connection.execute("DELETE FROM s3_contents WHERE id=?", (content_id,))
+                orphans.append(content_id)
+        return orphans
+
+    def next_sequence(self) -> int:
+        """The sequence of the next version; never used twice, not even after a deletion."""
+        row = self.connection.execute("SELECT seq FROM sqlite_sequence WHERE name='s3_versions'").fetchone()
+        return (row[0] if row else 0) + 1
+
+
+def segments_of(connection: sqlite3.Connection, owner: int) -> list[Segment]:
+    """The bytes of a version (its sequence) or an uploaded part (minus its id), in order."""
+    rows = connection.execute(
+        "SELECT content_id, start, length FROM s3_segments WHERE owner=? ORDER BY position", (owner,)
+    )
+    return [Segment(*row) for row in rows]
+
+
+def contents_of(connection: sqlite3.Connection, segments: Iterable[Segment]) -> dict[str, Content]:
+    """The contents behind ``segments``, by id."""
+    found: dict[str, Content] = {}
+    for segment in segments:
+        if segment.content_id not in found:
+            row = connection.execute(
+                "SELECT id, size_bytes, block_checksums FROM s3_contents WHERE id=?", (segment.content_id,)
+            ).fetchone()
+            if row:
+                found[segment.content_id] = Content(*row)
+    return found
+
+
+def packed(document: object) -> bytes:
+    """A JSON column's value."""
+    return orjson.dumps(document)
