@@ -1,0 +1,231 @@
+"""The rows of a request, whatever its content type: CSV, LIBSVM, JSON or RecordIO-protobuf.
+
+Place in the flow: ``xgboost_serving`` hands in a request's content type and bytes and gets rows that it can lay out as a
+dense matrix of the model's width. A cell that a sparse row leaves out is a missing value (NaN), as the booster sees it
+in training.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import orjson
+
+from stagedoor.worker.algorithms.csv_rows import RowsError, read_csv
+from stagedoor.worker.algorithms.recordio import read_records
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+CSV = "text/csv"
+LIBSVM = "text/libsvm"
+JSON = "application/json"
+RECORDIO = "application/x-recordio-protobuf"
+_NAMES = {
+    "csv": CSV,
+    CSV: CSV,
+    "libsvm": LIBSVM,
+    LIBSVM: LIBSVM,
+    "text/x-libsvm": LIBSVM,
+    JSON: JSON,
+    RECORDIO: RECORDIO,
+}
+_CELLS_AT_ONCE = 16 * 1024 * 1024
+
+
+class ContentTypeError(ValueError):
+    """Nobody reads this content type here."""
+
+
+class FeatureCountError(ValueError):
+    """The rows do not fit the model's number of features."""
+
+
+@dataclass(frozen=True, slots=True)
+class DenseRows:
+    """Rows that name every column."""
+
+    matrix: "NDArray[np.float32]"
+
+    def __len__(self) -> int:
+        return len(self.matrix)
+
+    def chunks(self, features: int) -> "Iterator[NDArray[np.float32]]":
+        """The rows as matrices of the model's width; one matrix here."""
+        yield self.matrix
+
+
+@dataclass(frozen=True, slots=True)
+class SparseRows:
+    """Rows that name some columns: row i holds ``columns`` and ``values`` from ``starts[i]`` to ``starts[i + 1]``."""
+
+    starts: "NDArray[np.int64]"
+    columns: "NDArray[np.int64]"
+    values: "NDArray[np.float32]"
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    def chunks(self, features: int) -> "Iterator[NDArray[np.float32]]":
+        """The rows as dense matrices of at most a few million cells, so that wide models do not fill the memory."""
+        step = max(1, _CELLS_AT_ONCE // max(1, features))
+        for first in range(0, len(self), step):
+            starts = self.starts[first : first + step + 1]
+            matrix = np.full((len(starts) - 1, features), np.nan, dtype=np.float32)
+            rows = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
+            inside = slice(int(starts[0]), int(starts[-1]))
+            matrix[rows, self.columns[inside]] = self.values[inside]
+            yield matrix
+
+
+Rows = DenseRows | SparseRows
+
+
+def media_type(content_type: str) -> str:
+    """The one name of a content type that can be read here; ContentTypeError otherwise."""
+    name, *parameters = content_type.lower().split(";")
+    found = _NAMES.get(name.strip())
+    if found is None:
+        supported = f"{CSV}, {LIBSVM}, {JSON}, {RECORDIO}"
+        raise ContentTypeError(
+            f"Content-type {content_type} not supported. Supported content-type is {supported}"
+        )
+    for parameter in parameters:
+        key, _, value = parameter.strip().partition("=")
+        if key == "label_size" and value.strip() != "1":
+            raise ContentTypeError(f"{content_type} is not an accepted csv ContentType: label_size must be 1")
+        if key == "charset" and value.strip(' "') not in ("utf-8", "utf8", "us-ascii"):
+            raise ContentTypeError(f"{content_type}: the charset must be utf-8")
+    return found
+
+
+def read_rows(media: str, body: bytes, features: int) -> Rows:
+    """The rows of ``body``. RowsError when it cannot be read, FeatureCountError when it does not fit the model."""
+    rows = _READERS[media](body)
+    if isinstance(rows, SparseRows):
+        width = int(rows.columns.max()) + 1 if len(rows.columns) else 0
+        if width > features:
+            raise FeatureCountError(
+                f"Feature size of {media} inference data {width} is larger than feature size of trained model {features}."
+            )
+    elif rows.matrix.shape[1] != features:
+        raise FeatureCountError(
+            f"Feature size of {media} inference data {rows.matrix.shape[1]} is not consistent "
+            f"with feature size of trained model {features}."
+        )
+    return rows
+
+
+def _read_csv(body: bytes) -> Rows:
+    return DenseRows(read_csv(body))
+
+
+def _sparse(rows: list[tuple[list[int], list[float]]]) -> SparseRows:
+    starts = np.zeros(len(rows) + 1, dtype=np.int64)
+    np.cumsum([len(columns) for columns, _ in rows], out=starts[1:])
+    columns = np.array([column for row, _ in rows for column in row], dtype=np.int64)
+    if len(columns) and int(columns.min()) < 0:
+        raise RowsError("a feature index is negative")
+    values = np.array([value for _, row in rows for value in row], dtype=np.float64)
+    return SparseRows(starts, columns, values.astype(np.float32))
+
+
+def _read_libsvm(body: bytes) -> Rows:
+    """Lines of ``index:value``; whatever has no colon (the label) says nothing about the features."""
+    text = body.strip()
+    if not text:
+        raise RowsError("the body is empty")
+    rows: list[tuple[list[int], list[float]]] = []
+    for number, line in enumerate(text.split(b"\n"), 1):
+        columns: list[int] = []
+        values: list[float] = []
+        for item in line.partition(b"#")[0].split():
+            index, colon, value = item.partition(b":")
+            if not colon or index == b"qid":
+                continue
+            try:
+                columns.append(int(index))
+                values.append(float(value))
+            except ValueError:
+                shown = item[:40].decode("utf-8", "replace")
+                raise RowsError(f"{shown!r} in line {number} is not index:value") from None
+        rows.append((columns, values))
+    return _sparse(rows)
+
+
+def _read_recordio(body: bytes) -> Rows:
+    records = [record.features for record in read_records(body)]
+    if not records:
+        raise RowsError("the body is empty")
+    if all(record.keys is None for record in records):
+        if len({len(record.values) for record in records}) > 1:
+            raise RowsError("the records differ in their number of features")
+        return DenseRows(np.stack([record.values for record in records]).astype(np.float32))
+    if any(record.keys is None for record in records):
+        raise RowsError("dense and sparse records are mixed")
+    return _sparse(
+        [
+            (record.keys.tolist() if record.keys is not None else [], record.values.tolist())
+            for record in records
+        ]
+    )
+
+
+def _read_json(body: bytes) -> Rows:
+    """``[[…], …]``, one row ``[…]``, or SageMaker's ``{"instances": [{"features": […]} | {"data": …} | […], …]}``."""
+    try:
+        document = orjson.loads(body)
+    except ValueError as error:
+        raise RowsError(str(error)) from error
+    if isinstance(document, dict):
+        if set(document) != {"instances"}:
+            raise RowsError('a JSON object must have the one key "instances"')
+        document = document["instances"]
+    if not isinstance(document, list) or not document:
+        raise RowsError("the body holds no rows: expected a list of lists of numbers")
+    if all(value is None or _is_number(value) for value in document):
+        document = [document]
+    rows = [_instance(instance, number) for number, instance in enumerate(document, 1)]
+    dense = [row for row in rows if isinstance(row, list)]
+    if not dense:
+        return _sparse([row for row in rows if isinstance(row, tuple)])
+    if len(dense) < len(rows):
+        raise RowsError("dense and sparse instances are mixed")
+    if len({len(row) for row in dense}) > 1:
+        raise RowsError("the rows differ in their number of features")
+    return DenseRows(np.array(dense, dtype=np.float64).astype(np.float32))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _numbers(values: Any, number: int) -> list[float]:
+    if not isinstance(values, list) or not all(value is None or _is_number(value) for value in values):
+        raise RowsError(f"row {number} is not a list of numbers")
+    return [float("nan") if value is None else float(value) for value in values]
+
+
+def _instance(instance: Any, number: int) -> "list[float] | tuple[list[int], list[float]]":
+    if isinstance(instance, dict):
+        features = instance.get("features", instance.get("data"))
+        if isinstance(features, dict) and "features" in features:
+            features = features["features"]
+        if isinstance(features, dict):
+            values = _numbers(features.get("values"), number)
+            if "keys" not in features:
+                return values
+            keys = features["keys"]
+            if (
+                not isinstance(keys, list)
+                or len(keys) != len(values)
+                or not all(type(key) is int for key in keys)
+            ):
+                raise RowsError(f"the keys of instance {number} are not one integer per value")
+            return keys, values
+        return _numbers(features, number)
+    return _numbers(instance, number)
+
+
+_READERS = {CSV: _read_csv, LIBSVM: _read_libsvm, JSON: _read_json, RECORDIO: _read_recordio}

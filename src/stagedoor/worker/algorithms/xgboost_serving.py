@@ -1,0 +1,203 @@
+"""Serves XGBoost models as AWS's built-in algorithm does: CSV, LIBSVM, JSON or RecordIO rows in, CSV or JSON out.
+
+Place in the flow: ``worker.model_server`` calls ``load`` once and then ``predict`` with every batch of requests that had
+arrived. All small CSV requests of a batch are read together and scored as one matrix. A few rows are scored by
+``tree_ensemble`` (checked against the booster when the model is loaded), many by the booster itself.
+
+Environment variables of the model, as AWS's container knows them: ``SAGEMAKER_BATCH`` (one prediction per line),
+``SAGEMAKER_INFERENCE_OUTPUT`` (selected members), ``SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT``,
+``SAGEMAKER_INFERENCE_ENSEMBLE`` (``false``: only the first of several model files).
+"""
+
+import logging
+import os
+import pickle
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xgboost
+
+from stagedoor.worker.algorithms import predictions, request_rows
+from stagedoor.worker.algorithms.booster_scorer import BoosterScorer
+from stagedoor.worker.algorithms.csv_rows import RowsError, read_small_integers
+from stagedoor.worker.algorithms.predictions import AcceptError
+from stagedoor.worker.algorithms.request_rows import ContentTypeError, DenseRows, FeatureCountError
+from stagedoor.worker.model import Fault, Request, Result
+from stagedoor.worker.specs import ModelSpec
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+log = logging.getLogger(__name__)
+
+_SUFFIXES = {".json", ".ubj", ".model", ".bin", ".pkl", ".pickle", ".xgb"}
+_PICKLE_START = b"\x80"
+_SMALL_BODY_BYTES = 256 * 1024
+_OPERATOR_NAMES = {
+    request_rows.CSV: "csv",
+    request_rows.LIBSVM: "libsvm",
+    request_rows.JSON: "json",
+    request_rows.RECORDIO: "recordio-protobuf",
+}
+
+
+class ModelFileError(Exception):
+    """The archive holds no model that can be loaded; the text is fit for a FailureReason."""
+
+
+def load(spec: ModelSpec, model_dir: Path) -> "XgboostModel":
+    """Load all boosters of ``model_dir`` (usually one, ``xgboost-model``). ModelFileError when there is none."""
+    paths = _model_files(model_dir)
+    if os.environ.get("SAGEMAKER_INFERENCE_ENSEMBLE", "true").lower() == "false":
+        paths = paths[:1]
+    scorers = [BoosterScorer(_load_booster(path)) for path in paths]
+    if len({scorer.features for scorer in scorers}) > 1:
+        raise ModelFileError("the model files differ in their number of features: " + _names(paths))
+    log.info("loaded %s: %s", _names(paths), scorers[0].description)
+    return XgboostModel(scorers)
+
+
+def _names(paths: Sequence[Path]) -> str:
+    return ", ".join(path.name for path in paths)
+
+
+def _model_files(model_dir: Path) -> list[Path]:
+    files = sorted(path for path in model_dir.iterdir() if path.is_file() and not path.name.startswith("."))
+    named = [path for path in files if path.name.startswith("xgboost-model")]
+    found = named or [path for path in files if path.suffix in _SUFFIXES] or files[:1]
+    if not found:
+        raise ModelFileError(
+            "model.tar.gz holds no file: expected xgboost-model (or *.json, *.ubj, *.model, *.bin)"
+        )
+    return found
+
+
+def _load_booster(path: Path) -> xgboost.Booster:
+    content = path.read_bytes()
+    if content.startswith(_PICKLE_START):
+        booster = _unpickle(path.name, content)
+    else:
+        booster = xgboost.Booster()
+        try:
+            booster.load_model(bytearray(content))
+        except xgboost.core.XGBoostError as error:
+            first_line = str(error).partition("\n")[0]
+            raise ModelFileError(
+                f"Model at {path.name} cannot be loaded by XGBoost {xgboost.__version__}: {first_line}. "
+                "It must be saved as JSON or UBJSON (Booster.save_model); the binary format of XGBoost before 1.0 "
+                "can be converted with any XGBoost from 1.0 to 3.0."
+            ) from error
+    booster.set_param({"nthread": 1})
+    return booster
+
+
+def _unpickle(name: str, content: bytes) -> xgboost.Booster:
+    """Containers of XGBoost before 1.3 saved pickles. Loading one runs code, so it happens here, in the worker, only."""
+    try:
+        loaded: Any = pickle.loads(content)  # noqa: S301 - see above
+    except Exception as error:
+        raise ModelFileError(
+            f"Model at {name} is a pickle that XGBoost {xgboost.__version__} cannot load: {error}"
+        ) from error
+    booster = loaded.get_booster() if hasattr(loaded, "get_booster") else loaded
+    if not isinstance(booster, xgboost.Booster):
+        raise ModelFileError(f"Model at {name} is a pickled {type(loaded).__name__}, not an XGBoost booster")
+    return booster
+
+
+class XgboostModel:
+    """One or several boosters (their answers are averaged) with the formats of AWS's container around them."""
+
+    def __init__(self, scorers: Sequence[BoosterScorer]) -> None:
+        self._scorers = scorers
+        self._features = scorers[0].features
+        self._batch = os.environ.get("SAGEMAKER_BATCH", "").lower() in ("true", "1")
+        self._default_accept = predictions.accepted(os.environ.get("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT"))
+        selected = os.environ.get("SAGEMAKER_INFERENCE_OUTPUT", "")
+        self._selected = selected.replace(" ", "").lower().split(",") if selected else []
+        self.details: dict[str, Any] = {
+            "features": self._features,
+            "boosters": [s.description for s in scorers],
+        }
+
+    def predict(self, requests: Sequence[Request]) -> Sequence[Result | Fault]:
+        """One result or fault per request, in order."""
+        together = self._read_together(requests) if len(requests) > 1 else None
+        if together is not None:
+            matrix, counts = together
+            scores = self._score(matrix)
+            answers: list[Result | Fault] = []
+            start = 0
+            for request, count in zip(requests, counts, strict=True):
+                answers.append(self._encode(request, scores[start : start + count]))
+                start += count
+            return answers
+        return [self._answer(request) for request in requests]
+
+    def _read_together(self, requests: Sequence[Request]) -> "tuple[NDArray[np.float32], list[int]] | None":
+        """All requests as one matrix, when all are small CSV bodies of integers of the right width; else None."""
+        bodies: list[bytes] = []
+        for request in requests:
+            body = request.body.strip()
+            if (
+                not body
+                or len(body) > _SMALL_BODY_BYTES
+                or request.meta.get("content_type", "text/csv") != "text/csv"
+            ):
+                return None
+            bodies.append(body)
+        matrix = read_small_integers(b"\n".join(bodies))
+        if matrix is None or matrix.shape[1] != self._features:
+            return None
+        return matrix, [body.count(b"\n") + 1 for body in bodies]
+
+    def _answer(self, request: Request) -> Result | Fault:
+        if not request.body:
+            # AWS's container answers an empty body with an empty answer (204).
+            return Result(b"", "text/csv; charset=utf-8")
+        try:
+            media = request_rows.media_type(request.meta.get("content_type") or request_rows.CSV)
+        except ContentTypeError as error:
+            return Fault(415, str(error))
+        name = _OPERATOR_NAMES[media]
+        try:
+            rows = request_rows.read_rows(media, request.body, self._features)
+        except RowsError as error:
+            return Fault(
+                415,
+                f"Loading {name} data failed with Exception, please ensure data is in {name} format: {error}",
+            )
+        except FeatureCountError as error:
+            return Fault(400, f"Unable to evaluate payload provided: {error}")
+        if isinstance(rows, DenseRows):
+            scores = self._score(rows.matrix)
+        else:
+            scores = np.concatenate([self._score(chunk) for chunk in rows.chunks(self._features)])
+        return self._encode(request, scores)
+
+    def _score(self, matrix: "NDArray[np.float32]") -> "NDArray[np.float32]":
+        if len(self._scorers) == 1:
+            return self._scorers[0].score(matrix)
+        return np.mean([scorer.score(matrix) for scorer in self._scorers], axis=0)
+
+    def _encode(self, request: Request, scores: "NDArray[np.float32]") -> Result | Fault:
+        try:
+            content_type = predictions.accepted(request.meta.get("accept"), self._default_accept)
+        except AcceptError as error:
+            return Fault(406, str(error))
+        if self._selected:
+            first = self._scorers[0]
+            try:
+                body = predictions.encode_selected(
+                    scores, self._selected, first.objective, first.classes, content_type
+                )
+            except ValueError as error:
+                return Fault(500, str(error))
+        else:
+            one_per_line = bool(request.meta.get("batch", self._batch))
+            body = predictions.encode(scores, content_type, one_per_line=one_per_line)
+        if content_type == predictions.CSV:
+            content_type = "text/csv; charset=utf-8"
+        return Result(body, content_type)
