@@ -3,9 +3,20 @@
 ``docs/settings.md`` is generated from the fields below: each carries its own documentation.
 """
 
+import dataclasses
+import re
+import tomllib
+import typing
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+FILE_NAME = "stagedoor.toml"
+
+
+class SettingError(Exception):
+    """A setting has a wrong name or value; the text names it and where it came from."""
 
 
 def _doc(text: str, default: Any) -> Any:
@@ -13,7 +24,7 @@ def _doc(text: str, default: Any) -> Any:
 
 
 def _default_data_dir() -> Path:
-    import platformdirs  # noqa: PLC0415 - only when no directory was given
+    import platformdirs
 
     return Path(platformdirs.user_data_dir("stagedoor"))
 
@@ -23,22 +34,105 @@ class Settings:
     """All that can be set. Sizes are in bytes, times in seconds."""
 
     data: Path = field(
-        default_factory=_default_data_dir, metadata={"doc": "Directory that holds all state; mode 0700."}
+        default_factory=_default_data_dir,
+        metadata={"doc": "Directory that holds all state; mode 0700. Default: the user's data directory."},
     )
     api: str = _doc("Address of the signed listener (all AWS APIs); port 0 picks a free one.", "127.0.0.1:4566")
     public: str = _doc("Address of the public listener (API stages, websites).", "127.0.0.1:8080")
     engine: str = _doc("Where workers and jobs run: `local` (processes on this machine).", "local")
     account: str = _doc("The account id of the root credentials: 12 digits.", "000000000000")
     region: str = _doc("The default region.", "us-east-1")
-    accounts: str = _doc("JSON file with further accounts: a list of {account_id, access_key_id, secret_access_key, "
-                         "display_name} (root key pairs).", "")
+    accounts: str = _doc(
+        "JSON file with further accounts: a list of `{account_id, access_key_id, secret_access_key, "
+        "display_name}` (root key pairs).",
+        "",
+    )
     invoke_body_max_bytes: int = _doc("Largest InvokeEndpoint body.", 6_291_456)
     invoke_timeout_s: float = _doc("Time a model has to answer InvokeEndpoint.", 60.0)
     clock_skew_s: float = _doc("How far a signature's date may be off.", 900.0)
     worker_start_timeout_s: float = _doc("Time a worker has from its start to its first answer.", 120.0)
     function_idle_s: float = _doc("An idle function worker is stopped after this time.", 300.0)
-    function_concurrency: int = _doc("Workers at most over all functions of the account.", 32)
-    job_slots: int = _doc("Training and transform jobs that run at the same time; 0 means one per two cores.", 0)
+    function_concurrency: int = _doc("Function workers at most, over all functions.", 32)
+    function_retry_delays_s: str = _doc(
+        "Pauses before the two retries of an asynchronous invocation that failed, separated by a comma.", "60,120"
+    )
+    job_slots: int = _doc("Training and transform jobs that run at the same time; 0: one per two cores.", 0)
     root_access_key_id: str = _doc("Root access key id; made at the first start when empty.", "")
     root_secret_access_key: str = _doc("Root secret access key; made at the first start when empty.", "")
-    log_level: str = _doc("Level of the server's own log: debug, info, warning, error.", "info")
+    log_level: str = _doc("Level of the server's own log: `debug`, `info`, `warning`, `error`.", "info")
+
+
+def _convert(name: str, value: Any, wanted: type, source: str) -> Any:
+    try:
+        if wanted is Path:
+            return Path(value).expanduser()
+        if wanted is int and isinstance(value, float):
+            raise ValueError
+        return wanted(value)
+    except (TypeError, ValueError) as error:
+        raise SettingError(f"{name} = {value!r} (from {source}) is not a valid {wanted.__name__}.") from error
+
+
+def _check(settings: Settings) -> None:
+    if not re.fullmatch(r"\d{12}", settings.account):
+        raise SettingError(f"account = {settings.account!r} is not an account id: 12 digits, e.g. 000000000000.")
+    if settings.engine not in ("local",):
+        raise SettingError(f"engine = {settings.engine!r} is not available. This release has: local.")
+    for name in ("api", "public"):
+        address(getattr(settings, name), name)
+    if settings.log_level not in ("debug", "info", "warning", "error"):
+        raise SettingError(f"log_level = {settings.log_level!r} is none of debug, info, warning, error.")
+    if bool(settings.root_access_key_id) != bool(settings.root_secret_access_key):
+        raise SettingError("root_access_key_id and root_secret_access_key go together: set both or neither.")
+    retry_delays_s(settings)
+
+
+def address(text: str, name: str) -> tuple[str, int]:
+    """``HOST:PORT`` in two parts; ``:0`` alone means loopback. SettingError otherwise."""
+    host, separator, port = text.rpartition(":")
+    if not separator or not port.isdigit() or int(port) > 65535:
+        raise SettingError(f"{name} = {text!r} is not an address; write HOST:PORT, e.g. 127.0.0.1:4566.")
+    return host.strip("[]") or "127.0.0.1", int(port)
+
+
+def retry_delays_s(settings: Settings) -> tuple[float, ...]:
+    """``function_retry_delays_s`` as numbers."""
+    text = settings.function_retry_delays_s
+    try:
+        return tuple(float(part) for part in text.split(",") if part.strip())
+    except ValueError as error:
+        raise SettingError(f"function_retry_delays_s = {text!r} is not numbers with commas.") from error
+
+
+def load(flags: Mapping[str, Any], environment: Mapping[str, str], file: Path | None = None) -> Settings:
+    """Put the value together; ``flags`` that are None were not given. SettingError names what is wrong."""
+    types = typing.get_type_hints(Settings)
+    values: dict[str, Any] = {}
+    if file is not None and file.exists():
+        try:
+            from_file = tomllib.loads(file.read_text())
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise SettingError(f"{file} cannot be read: {error}.") from error
+        for name, value in from_file.items():
+            if name not in types:
+                raise SettingError(f"{file} sets {name!r}, which is no setting. See docs/settings.md.")
+            values[name] = _convert(name, value, types[name], str(file))
+    for name, wanted in types.items():
+        variable = f"STAGEDOOR_{name.upper()}"
+        if environment.get(variable):
+            values[name] = _convert(name, environment[variable], wanted, variable)
+    for name, value in flags.items():
+        if value is not None:
+            values[name] = _convert(name, value, types[name], f"--{name.replace('_', '-')}")
+    settings = Settings(**values)
+    _check(settings)
+    return settings
+
+
+def documentation() -> list[tuple[str, str, str, str]]:
+    """For ``docs/settings.md``: (name, variable, default, text) of every setting."""
+    rows: list[tuple[str, str, str, str]] = []
+    for item in dataclasses.fields(Settings):
+        default = "" if item.default is dataclasses.MISSING else str(item.default)
+        rows.append((item.name, f"STAGEDOOR_{item.name.upper()}", default, item.metadata["doc"]))
+    return rows

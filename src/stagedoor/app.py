@@ -1,0 +1,285 @@
+"""Composition root: settings -> store, engine, reconcilers, listeners. The only file naming concrete classes.
+
+``serve`` runs one server until it is told to stop; everything it starts it also ends.
+"""
+
+import asyncio
+import contextlib
+import dataclasses
+import fcntl
+import json
+import logging
+import os
+import secrets
+import signal
+import time
+from collections.abc import Callable
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+from typing import IO, Any
+
+import uvloop
+
+from stagedoor import __version__
+from stagedoor.authz.session_tokens import SessionTokens
+from stagedoor.domain import ids
+from stagedoor.domain.clock import SystemClock, iso8601_ms
+from stagedoor.engine.local import LocalEngine
+from stagedoor.front.access_log import AccessLog
+from stagedoor.front.listener import SignedListener
+from stagedoor.http.connection import Handler, Server
+from stagedoor.public.listener import PublicListener
+from stagedoor.reconcile.loop import Loop
+from stagedoor.services.call import House
+from stagedoor.services.principals import Principals
+from stagedoor.settings import Settings, address
+from stagedoor.store.contents import Contents
+from stagedoor.store.log_events import LogEvents
+from stagedoor.store.object_rows import ObjectRows
+from stagedoor.store.records import SqliteRecords
+from stagedoor.traffic.endpoint_routes import EndpointRoutes
+from stagedoor.traffic.function_pools import FunctionPools
+
+log = logging.getLogger(__name__)
+
+SHUTDOWN_GRACE_S = 5.0
+LOCK_ATTEMPTS = 6
+LOG_FILE_BYTES = 16 * 1024 * 1024
+
+
+class StartError(Exception):
+    """The server cannot start; the text says what to do about it."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Keys:
+    """What must stay secret and survive a restart: ``DIR/keys.json``, mode 0600."""
+
+    root_access_key_id: str
+    root_secret_access_key: str = dataclasses.field(repr=False)
+    session_secret: str = dataclasses.field(repr=False)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Running:
+    """The addresses a started server answers on."""
+
+    api: str
+    public: str
+    keys: Keys
+    first_start: bool
+
+
+def prepare_data_dir(settings: Settings) -> IO[str]:
+    """Make the data directory (0700) and lock it. StartError when another server has it or it cannot be written."""
+    try:
+        settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        settings.data.chmod(0o700)
+        (settings.data / "logs").mkdir(exist_ok=True)
+        lock = (settings.data / "lock").open("a+")
+    except OSError as error:
+        raise StartError(
+            f"The data directory {settings.data} cannot be used: {error.strerror}. Choose another with --data."
+        ) from error
+    for attempt in range(LOCK_ATTEMPTS):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except OSError as error:
+            # `stagedoor status` and the like hold the lock for a moment when they look whether somebody has it.
+            if attempt + 1 < LOCK_ATTEMPTS:
+                time.sleep(0.05)
+                continue
+            lock.seek(0)
+            raise StartError(
+                f"Another stagedoor (pid {lock.read().strip() or 'unknown'}) is using {settings.data}. "
+                "Stop it with `stagedoor stop`, or choose another directory with --data."
+            ) from error
+    lock.truncate(0)
+    lock.write(str(os.getpid()))
+    lock.flush()
+    return lock
+
+
+def load_keys(settings: Settings) -> Keys:
+    """The server's keys: made at the first start; the root pair of the settings wins and is remembered."""
+    path = settings.data / "keys.json"
+    stored: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+    keys = Keys(
+        settings.root_access_key_id or stored.get("root_access_key_id") or ids.iam_id("AKIA"),
+        settings.root_secret_access_key or stored.get("root_secret_access_key") or ids.secret_access_key(),
+        stored.get("session_secret") or secrets.token_hex(32),
+    )
+    if dataclasses.asdict(keys) != stored:
+        write_private(path, json.dumps(dataclasses.asdict(keys), indent=1))
+    return keys
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner may read, atomically."""
+    temporary = path.with_suffix(".new")
+    temporary.unlink(missing_ok=True)
+    with open(temporary, "w", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:  # noqa: PTH123
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+class Application:
+    """One server: opened once, closed once."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._clock = SystemClock()
+        self._closing = contextlib.AsyncExitStack()
+        self.first_start = not (settings.data / "keys.json").exists()
+        self.keys = load_keys(settings)
+
+    async def open(self) -> Running:
+        """Bind the listeners, then let the reconcilers make the world match the store. StartError names the port."""
+        settings = self._settings
+        house, engine = self._furnish()
+        public = PublicListener(house)
+        access_log = AccessLog(settings.data / "logs" / "access.jsonl", self._clock)
+        self._closing.callback(access_log.flush)
+        signed = SignedListener(house, self._health, public.claims_api, public.handle, access_log)
+        self._api = await self._listen("api", signed.handle)
+        self._public = await self._listen("public", public.handle)
+        await self._reconcile(house, engine)
+        running = Running(self._api, self._public, self.keys, self.first_start)
+        self._write_instance(running)
+        return running
+
+    def _health(self) -> bytes:
+        return json.dumps(
+            {"status": "ok", "version": __version__, "api": self._api, "public": self._public}
+        ).encode()
+
+    def _furnish(self) -> tuple[House, LocalEngine]:
+        settings, data = self._settings, self._settings.data
+        database = data / "state.sqlite"
+        records = SqliteRecords(database)
+        self._closing.callback(records.close)
+        contents = Contents(data / "contents")
+        objects = ObjectRows(database, contents)
+        self._closing.callback(objects.close)
+        log_events = LogEvents(data / "logs.sqlite")
+        self._closing.callback(log_events.close)
+        session_tokens = SessionTokens(bytes.fromhex(self.keys.session_secret))
+        house = House(
+            settings=settings,
+            clock=self._clock,
+            records=records,
+            objects=objects,
+            contents=contents,
+            log_events=log_events,
+            session_tokens=session_tokens,
+            principals=Principals(records, session_tokens, root_accounts(settings, self.keys)),
+            endpoint_routes=EndpointRoutes(),
+            function_pools=FunctionPools(),
+        )
+        engine = LocalEngine(data / "scratch")
+        return house, engine
+
+    async def _listen(self, name: str, handler: Handler) -> str:
+        host, port = address(getattr(self._settings, name), name)
+        server = Server(handler)
+        try:
+            await server.listen(host, port)
+        except OSError as error:
+            raise StartError(
+                f"Port {port} on {host} ({name} listener) cannot be used: {error.strerror or error}. "
+                f"Choose another with --{name} HOST:PORT; port 0 picks a free one."
+            ) from error
+        self._closing.push_async_callback(server.close, SHUTDOWN_GRACE_S)
+        shown = f"[{host}]" if ":" in host else host
+        return f"http://{shown}:{server.port}"
+
+    async def _reconcile(self, house: House, engine: LocalEngine) -> None:
+        ...
+
+    def _write_instance(self, running: Running) -> None:
+        path = self._settings.data / "stagedoor.json"
+        write_private(
+            path,
+            json.dumps(
+                {
+                    "api": running.api,
+                    "public": running.public,
+                    "pid": os.getpid(),
+                    "region": self._settings.region,
+                    "account": self._settings.account,
+                    "version": __version__,
+                }
+            ),
+        )
+        self._closing.callback(path.unlink, missing_ok=True)
+
+    async def close(self) -> None:
+        """End what was opened, in the opposite order."""
+        await self._closing.aclose()
+
+
+class _JsonLines(logging.Formatter):
+    """A log record as one JSON object: what was passed as ``extra`` becomes members."""
+
+    _KNOWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "taskName"}
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": iso8601_ms(record.created),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        line |= {name: value for name, value in vars(record).items() if name not in self._KNOWN}
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
+
+
+class _Sentence(logging.Formatter):
+    """One sentence for a terminal; tracebacks go to the file alone."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return f"stagedoor: {record.getMessage()} (more: `stagedoor logs`)"
+
+
+def _log_to(directory: Path, level: str) -> None:
+    file = RotatingFileHandler(directory / "server.jsonl", maxBytes=LOG_FILE_BYTES, backupCount=3)
+    file.setFormatter(_JsonLines())
+    errors = logging.StreamHandler()
+    errors.setLevel(logging.ERROR)
+    errors.setFormatter(_Sentence())
+    logging.basicConfig(level=level.upper(), handlers=[file, errors], force=True)
+
+
+async def _serve(settings: Settings, on_ready: Callable[[Running], None]) -> None:
+    application = Application(settings)
+    told_to_stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        if told_to_stop.is_set():
+            os._exit(1)  # the second signal means now
+        told_to_stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
+    try:
+        on_ready(await application.open())
+        await told_to_stop.wait()
+    finally:
+        await application.close()
+
+
+def run(settings: Settings, on_ready: Callable[[Running], None]) -> None:
+    """Serve until SIGINT or SIGTERM. StartError says why it could not start."""
+    os.umask(0o077)
+    lock = prepare_data_dir(settings)
+    try:
+        _log_to(settings.data / "logs", settings.log_level)
+        uvloop.run(_serve(settings, on_ready))
+    finally:
+        lock.close()

@@ -1,0 +1,102 @@
+"""The server that runs on a data directory, as the other commands find it: ``DIR/stagedoor.json`` and its keys."""
+
+import fcntl
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from stagedoor.settings import FILE_NAME, SettingError, Settings, load
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One running server."""
+
+    api: str
+    public: str
+    pid: int
+    region: str
+    account: str
+    access_key_id: str
+    secret_access_key: str
+
+    def environment(self) -> dict[str, str]:
+        """The variables that point any AWS client at it."""
+        return {
+            "AWS_ENDPOINT_URL": self.api,
+            "AWS_ACCESS_KEY_ID": self.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": self.secret_access_key,
+            "AWS_DEFAULT_REGION": self.region,
+        }
+
+    def client(self, service: str) -> Any:
+        """A boto3 client with the root key."""
+        import boto3
+
+        return boto3.client(
+            service,  # pyright: ignore[reportArgumentType, reportCallIssue] - any service name
+            endpoint_url=self.api,
+            aws_access_key_id=self.access_key_id,
+            aws_secret_access_key=self.secret_access_key,
+            aws_session_token=None,
+            region_name=self.region,
+        )
+
+
+def settings_from(**flags: Any) -> Settings:
+    """The settings for a command's flags; a wrong one ends the command with a sentence."""
+    try:
+        return load(flags, os.environ, Path(FILE_NAME))
+    except SettingError as error:
+        raise click.ClickException(str(error)) from error
+
+
+def is_locked(data: Path) -> bool:
+    """Whether a server holds the data directory now."""
+    try:
+        with (data / "lock").open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def running(settings: Settings) -> Instance | None:
+    """The server on this data directory, or None. What a killed server left behind does not count."""
+    if not is_locked(settings.data):
+        return None
+    try:
+        written = json.loads((settings.data / "stagedoor.json").read_text())
+        keys = json.loads((settings.data / "keys.json").read_text())
+        return Instance(
+            written["api"],
+            written["public"],
+            written["pid"],
+            written["region"],
+            written["account"],
+            keys["root_access_key_id"],
+            keys["root_secret_access_key"],
+        )
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def require(settings: Settings) -> Instance:
+    """The running server; the command ends with what to do when there is none."""
+    instance = running(settings)
+    if instance is None:
+        raise click.ClickException(
+            f"No stagedoor is running on {settings.data}. Start one with `stagedoor up` (another directory: --data DIR)."
+        )
+    return instance
+
+
+data_option = click.option(
+    "--data", type=click.Path(path_type=Path, file_okay=False), help="Data directory of the server."
+)

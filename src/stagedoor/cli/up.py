@@ -1,0 +1,50 @@
+"""``stagedoor up``: the server in the foreground."""
+
+import time
+from pathlib import Path
+
+import click
+
+from stagedoor.cli.instance import data_option, settings_from
+
+
+@click.command("up")
+@data_option
+@click.option("--api", metavar="HOST:PORT", help="Signed listener (default 127.0.0.1:4566; :0 picks a free port).")
+@click.option("--public", metavar="HOST:PORT", help="Public listener (default 127.0.0.1:8080).")
+@click.option("--engine", metavar="NAME", help="Where workers run: local.")
+@click.option("--account", metavar="ID", help="Account id of the root key: 12 digits.")
+@click.option("--region", metavar="NAME", help="Default region.")
+@click.option("--accounts", metavar="FILE", help="JSON file with further accounts and their root keys.")
+def command(
+    data: Path | None,
+    api: str | None,
+    public: str | None,
+    engine: str | None,
+    account: str | None,
+    region: str | None,
+    accounts: str | None,
+) -> None:
+    """Start the server in the foreground. Ctrl-C ends it; its state stays in the data directory."""
+    started_s = time.perf_counter()
+    settings = settings_from(
+        data=data, api=api, public=public, engine=engine, account=account, region=region, accounts=accounts
+    )
+    from stagedoor import app
+
+    def ready(server: app.Running) -> None:
+        click.echo(f"stagedoor is ready ({time.perf_counter() - started_s:.1f} s)")
+        click.echo(f"  AWS APIs, signed   {server.api}")
+        click.echo(f"  public APIs, web   {server.public}")
+        click.echo(f"  data               {settings.data}")
+        if server.first_start:
+            click.echo("  root key, shown once (`stagedoor env` has it from now on):")
+            click.echo(f"    AWS_ACCESS_KEY_ID={server.keys.root_access_key_id}")
+            click.echo(f"    AWS_SECRET_ACCESS_KEY={server.keys.root_secret_access_key}")
+        click.echo('In another terminal:  eval "$(stagedoor env)"')
+
+    try:
+        app.run(settings, ready)
+    except app.StartError as error:
+        raise click.ClickException(str(error)) from error
+    click.echo("stagedoor has stopped; its state is kept.")

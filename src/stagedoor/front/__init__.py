@@ -1,0 +1,1 @@
+"""The signed listener: socket -> authenticate -> route -> parse -> authorise -> operation -> serialise."""

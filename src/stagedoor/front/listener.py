@@ -1,0 +1,175 @@
+"""The signed listener: every AWS API call comes in here and is answered here.
+
+One visible list of steps, in ``SignedListener.handle`` and ``_operate``: which service, who signed, which operation,
+is the request well formed, may they, do it, say it in the caller's protocol.
+"""
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from stagedoor.domain import ids
+from stagedoor.domain.errors import AwsError
+from stagedoor.front import s3_addressing, s3_cors
+from stagedoor.front.access_log import AccessLog
+from stagedoor.front.authenticate import Authenticated, authenticate, signing_name_of
+from stagedoor.front.authorise import authorise
+from stagedoor.http.message import BodyTooLargeError, Request, Response
+from stagedoor.services import registry
+from stagedoor.services.call import Call, House
+from stagedoor.wire import answers, errors, models, parse, routes, services, validate
+from stagedoor.wire.requests import WireRequest
+
+log = logging.getLogger(__name__)
+
+HEALTH_PATH = "/_stagedoor/health"
+OPERATION_THREADS = 16
+BODY_MAX_BYTES = 16 * 1024 * 1024
+# What AWS takes: CreateFunction's request with a zip in it; CompleteMultipartUpload's 10,000 parts fit the default.
+BODY_MAX_BYTES_BY_SERVICE = {"lambda": 70_167_211}
+
+
+@dataclass(slots=True)
+class _Exchange:
+    """What is known so far about one request, so that an error can be said in its protocol."""
+
+    request: Request
+    request_id: str
+    service: str = "s3"
+    operation: Any = None
+    protocol: str | None = None
+    caller_arn: str = ""
+
+
+class SignedListener:
+    """Answers requests of the signed listener. ``public_claims`` and ``public_answer`` serve deployed APIs here too."""
+
+    def __init__(
+        self,
+        house: House,
+        health: Callable[[], bytes],
+        public_claims: Callable[[Request], bool],
+        public_answer: Callable[[Request], Awaitable[Response]],
+        access_log: AccessLog,
+    ) -> None:
+        self._house = house
+        self._health = health
+        self._public_claims = public_claims
+        self._public_answer = public_answer
+        self._access_log = access_log
+        self._threads = ThreadPoolExecutor(OPERATION_THREADS, thread_name_prefix="operation")
+
+    async def handle(self, request: Request) -> Response:
+        """One request, one response; whatever goes wrong is an answer in the caller's protocol."""
+        if request.path == HEALTH_PATH and request.method in ("GET", "HEAD"):
+            return Response(200, [("content-type", "application/json")], self._health())
+        if self._public_claims(request):
+            return await self._public_answer(request)
+        if request.method == "OPTIONS" and "access-control-request-method" in request.header:
+            return await self._in_thread(s3_cors.preflight, self._house, request)
+        started_s = self._house.clock.monotonic()
+        exchange = _Exchange(request, ids.request_id())
+        try:
+            response = await self._operate(exchange)
+        except AwsError as error:
+            response = self._error(exchange, error)
+        except BodyTooLargeError as error:
+            response = self._error(exchange, _too_large(exchange, error))
+            response.close = True
+        except (asyncio.CancelledError, ConnectionError):
+            raise
+        except Exception:
+            # The one place where a fault of ours becomes an answer; the traceback belongs to the log alone.
+            log.exception("operation failed", extra={"request_id": exchange.request_id})
+            response = self._error(
+                exchange,
+                AwsError(
+                    "InternalError" if exchange.service == "s3" else "InternalFailure",
+                    f"stagedoor failed on this request; its log has the cause under {exchange.request_id}.",
+                    status=500,
+                ),
+            )
+        self._access_log.write(
+            exchange.request_id,
+            exchange.service,
+            exchange.operation.name if exchange.operation is not None else "-",
+            response.status,
+            self._house.clock.monotonic() - started_s,
+            exchange.caller_arn,
+        )
+        return response
+
+    async def _operate(self, exchange: _Exchange) -> Response:
+        request, house = exchange.request, self._house
+        path = request.path
+        signing_name = signing_name_of(request)
+        wire_request = WireRequest(request.method, path, request.query, request.header, b"")
+        exchange.service = services.detect(wire_request, signing_name)
+        if exchange.service == "s3":
+            path = s3_addressing.path_style(request.header.get("host", ""), path)
+
+        limit_bytes = BODY_MAX_BYTES_BY_SERVICE.get(exchange.service, BODY_MAX_BYTES)
+        authenticated = await authenticate(request, exchange.service, house, limit_bytes)
+        exchange.caller_arn = authenticated.caller.arn
+
+        service = models.service(exchange.service)
+        streamed = WireRequest(request.method, path, request.query, request.header, authenticated.body)
+        if service.protocols[0] in _NAMED_IN_BODY:
+            # query names its operation in the body
+            streamed = await _whole(streamed, limit_bytes)
+        exchange.operation, exchange.protocol, labels = routes.operation_of(service, streamed)
+        operation = exchange.operation
+        function = registry.operation(exchange.service, operation.name)
+        if not operation.has_streaming_input:
+            streamed = await _whole(streamed, limit_bytes)
+        parameters = parse.request(operation, exchange.protocol, streamed, labels)
+        validate.request(operation, parameters)
+        authorise(authenticated, exchange.service, operation.name, parameters, streamed, house)
+
+        call = Call(
+            exchange.service,
+            operation.name,
+            authenticated.account_id,
+            authenticated.region,
+            authenticated.caller,
+            exchange.request_id,
+            house,
+            request,
+        )
+        if inspect.iscoroutinefunction(function):
+            result = await function(call, parameters)
+        else:
+            result = await self._in_thread(function, call, parameters)
+        answer = answers.serialise(operation, exchange.protocol, result, exchange.request_id)
+        return Response(answer.status, answer.headers, answer.body)  # pyright: ignore[reportArgumentType]
+
+    async def _in_thread(self, function: Callable[..., Any], *arguments: object) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
+
+    def _error(self, exchange: _Exchange, error: AwsError) -> Response:
+        answer = errors.serialise(
+            models.service(exchange.service),
+            exchange.operation,
+            exchange.protocol or models.service(exchange.service).protocols[0],
+            error,
+            exchange.request_id,
+            exchange.request.path,
+        )
+        return Response(answer.status, answer.headers, answer.body)  # pyright: ignore[reportArgumentType]
+
+
+async def _whole(request: WireRequest, limit_bytes: int) -> WireRequest:
+    """The same request with its body read. BodyTooLargeError beyond the limit."""
+    if isinstance(request.body, bytes):
+        return request
+    body = await request.body.read(limit_bytes)
+    return WireRequest(request.method, request.path, request.query, request.headers, body)
+
+
+def _too_large(exchange: _Exchange, error: BodyTooLargeError) -> AwsError:
+    code = "EntityTooLarge" if exchange.service == "s3" else "RequestEntityTooLargeException"
+    return AwsError(code, f"The request's body is too large: {error}.", status=413)
