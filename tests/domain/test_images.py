@@ -1,0 +1,51 @@
+"""Which local algorithm AWS's image URIs stand for."""
+
+import pytest
+
+from stagedoor.domain import images
+
+REGISTRY = "683313688378.dkr.ecr.us-east-1.amazonaws.com"
+
+
+@pytest.mark.parametrize(
+    ("name", "version"),
+    [
+        ("xgboost:1", "1"),
+        ("xgboost:latest", "latest"),
+        ("xgboost", "latest"),
+        ("sagemaker-xgboost:0.90-1-cpu-py3", "0.90-1"),
+        ("sagemaker-xgboost:0.90-2", "0.90-2"),
+        ("sagemaker-xgboost:1.7-1", "1.7-1"),
+        ("sagemaker-xgboost:3.0-5", "3.0-5"),
+        ("sagemaker-xgboost:1.2-2-cpu-py3", "1.2-2"),
+    ],
+)
+def test_every_tag_of_xgboost_is_the_xgboost_algorithm(name: str, version: str) -> None:
+    assert images.resolve(f"{REGISTRY}/{name}") == images.Algorithm("xgboost", version)
+
+
+def test_the_account_and_region_of_the_registry_do_not_matter() -> None:
+    for registry in (
+        "811284229777.dkr.ecr.eu-west-2.amazonaws.com",
+        "390780980154.dkr.ecr.cn-north-1.amazonaws.com.cn",
+    ):
+        assert images.resolve(f"{registry}/xgboost:1").name == "xgboost"
+
+
+@pytest.mark.parametrize(
+    ("uri", "text"),
+    [
+        (f"{REGISTRY}/pytorch-inference:2.0.0-cpu-py310", "PyTorch"),
+        (f"{REGISTRY}/linear-learner:1", "Linear Learner"),
+        (f"{REGISTRY}/sagemaker-xgboost:gpu-nightly", "no tag gpu-nightly"),
+        (f"{REGISTRY}/my-own-model:1", "not one of those"),
+        ("docker.io/library/python:3.11", "not an Amazon ECR image URI"),
+        ("file:///etc/passwd", "not an Amazon ECR image URI"),
+        (f"{REGISTRY}/sagemaker-xgboost@sha256:{'0' * 64}", "digest"),
+    ],
+)
+def test_what_cannot_be_used_is_named_with_the_reason_and_what_can(uri: str, text: str) -> None:
+    with pytest.raises(images.UnsupportedImageError) as caught:
+        images.resolve(uri)
+    assert text in str(caught.value)
+    assert "sagemaker-xgboost" in str(caught.value)
