@@ -115,9 +115,8 @@ def ask_endpoint(bags: list[dict[int, int]]) -> list[float]:
     except ClientError as error:
         raise _refusal_for(error) from error
     except BotoCoreError as error:
-        raise Refusal(
-            503, "EndpointNotReachable", f"The model's endpoint cannot be reached: {error}"
-        ) from error
+        print(f"InvokeEndpoint: {error}")
+        raise Refusal(503, "EndpointNotReachable", "The function cannot reach SageMaker just now.") from error
     if len(probabilities) != len(bags):
         raise Refusal(
             502, "ModelError", f"Asked the model {len(bags)} questions, got {len(probabilities)} answers."
@@ -126,18 +125,19 @@ def ask_endpoint(bags: list[dict[int, int]]) -> list[float]:
 
 
 def _refusal_for(error: ClientError) -> Refusal:
-    details = cast("dict[str, str]", error.response.get("Error", {}))
-    code, message = details.get("Code", "Unknown"), details.get("Message", str(error))
+    """What the public is told. The service's own message names account and role, so it goes into the log alone."""
+    print(f"InvokeEndpoint: {error}")
+    code = error.response.get("Error", {}).get("Code", "Unknown")
     endpoint = os.environ["ENDPOINT_NAME"]
     if code in NOT_RUNNING:
-        return Refusal(503, "EndpointNotRunning", f"The endpoint {endpoint} is not running. {message}")
-    if code in {"AccessDeniedException", "AccessDenied"}:
         return Refusal(
-            500, "NotAllowed", f"The function's role may not invoke the endpoint {endpoint}. {message}"
+            503, "EndpointNotRunning", f"There is no endpoint named {endpoint} in service just now."
         )
+    if code in {"AccessDeniedException", "AccessDenied"}:
+        return Refusal(500, "NotAllowed", f"The function's role may not invoke the endpoint {endpoint}.")
     if code in {"ThrottlingException", "TooManyRequestsException"}:
         return Refusal(503, "TooBusy", f"The endpoint {endpoint} is busy. Try again in a moment.")
-    return Refusal(502, code, f"The endpoint {endpoint} did not answer. {message}")
+    return Refusal(502, code, f"The endpoint {endpoint} gave no answer. The function's log says why.")
 
 
 def _review_in(event: dict[str, Any]) -> str:

@@ -11,7 +11,9 @@ const EXAMPLES = {
 const TIMEOUT_MS = 35_000;
 
 const element = (id) => document.getElementById(id);
-const percent = (share) => new Intl.NumberFormat("en", { style: "percent", maximumFractionDigits: 1 }).format(share);
+const PERCENT = new Intl.NumberFormat("en", { style: "percent", minimumFractionDigits: 1, maximumFractionDigits: 1 });
+// No model is 100 % sure: what rounds to that is shown as 99.9 %.
+const percent = (share) => PERCENT.format(Math.min(share, 0.999));
 
 function apiAddress() {
   const config = window.sentiment ?? {};
