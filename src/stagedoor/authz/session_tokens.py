@@ -91,7 +91,8 @@ class SessionTokens:
 
     def open(self, token: str, access_key_id: str, now: float) -> SessionClaims:
         """The claims of ``token``. SignatureError TOKEN_INVALID (made elsewhere, changed, of another access key) or
-        TOKEN_EXPIRED."""
+        TOKEN_EXPIRED.
+        """
         claims = self._opened.get(token) or self._open(token)
         if claims is None or not hmac.compare_digest(claims.access_key_id.encode(), access_key_id.encode()):
             raise SignatureError(
