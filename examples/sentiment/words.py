@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 
 VOCABULARY_SIZE = 5_000
 
-_TAG = re.compile(r"<[^<>]{0,200}>")
+_TAG = re.compile(r"</?[a-zA-Z][^<>]{0,200}>")
 _WORD = re.compile(r"[a-z]+(?:'[a-z]+)?")
 _APOSTROPHES = str.maketrans({"\u2019": "'", "\u2018": "'", "\u00b4": "'", "`": "'"})
 
