@@ -9,6 +9,7 @@ class AwsError(Exception):
     ``code`` is AWS's error code (the error shape's name or its ``error.code``), ``message`` tells a person what,
     which resource, and what to do next. ``status`` is the HTTP status; None means the service model's status for
     that code, else 400. ``members`` are further modelled members of the error shape (``OriginalStatusCode``, …).
+    ``headers`` go out with the answer besides those (S3 tells of a delete marker that way).
     """
 
     def __init__(
@@ -18,12 +19,14 @@ class AwsError(Exception):
         *,
         status: int | None = None,
         members: Mapping[str, object] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(f"{code}: {message}")
         self.code = code
         self.message = message
         self.status = status
         self.members: Mapping[str, object] = members or {}
+        self.headers: Mapping[str, str] = headers or {}
 
 
 def not_implemented(service: str, operation: str) -> AwsError:
