@@ -155,7 +155,7 @@ class _Plan:
             body = {
                 member.serialization.get("name", name): render_json.value_of(member, result[name])
                 for name, member in self._members.items()
-                if result.get(name) is not None and not member.serialization.get("location")
+                if result.get(name) is not None and not render_xml.outside_body(member)
             }
             return render_json.dump(body), "application/json"
         return self._xml_body(result), "application/xml"

@@ -30,7 +30,7 @@ def serialise(
     The status is the error's own, else the model's for that code, else AWS's usual one for the code, else 400.
     """
     shape = error_shape(service, operation, error.code)
-    status = status_of(shape, protocol, error)
+    status = status_of(service, shape, protocol, error)
     known = quirks.of(service.name)
     headers = request_id_headers(known.request_id_header, request_id)
     match protocol:
@@ -64,7 +64,7 @@ def error_shape(service: "Service", operation: "OperationModel | None", code: st
     return next((shape for shape in service.model.error_shapes if shape.name == code), None)
 
 
-def status_of(shape: Any, protocol: str, error: AwsError) -> int:
+def status_of(service: "Service", shape: Any, protocol: str, error: AwsError) -> int:
     """The HTTP status of an error."""
     if error.status is not None:
         return error.status
@@ -74,7 +74,7 @@ def status_of(shape: Any, protocol: str, error: AwsError) -> int:
     usual = quirks.statuses(protocol).get(error.code)
     if usual is not None:
         return usual
-    return 400
+    return 500 if shape is not None and shape.name in service.faults else 400
 
 
 def _members(shape: Any, error: AwsError, known: quirks.Quirks | None = None) -> dict[str, Any]:
@@ -106,10 +106,10 @@ def _body_document(shape: Any, members: Mapping[str, Any], message: str) -> dict
     document: dict[str, Any] = {}
     for name, value in inside.items():
         member = shape.members[name]
-        if value is not None and not member.serialization.get("location"):
+        if value is not None and not render_xml.outside_body(member):
             document[member.serialization.get("name", name)] = render_json.value_of(member, value)
     document.update({name: value for name, value in outside.items() if value is not None})
-    if not any(name.lower() == "message" for name in document):
+    if message and not any(name.lower() == "message" for name in document):
         document["message"] = message
     return document
 
@@ -149,7 +149,7 @@ def _cbor(
 ) -> Answer:
     first = [("__type", _type_name(service, shape, error))]
     members = _members(shape, error)
-    if not any(name.lower() == "message" for name in members):
+    if error.message and not any(name.lower() == "message" for name in members):
         first.append(("message", error.message))
     body = render_cbor.structure(shape, _split(shape, members)[0], tuple(first))
     headers = [
@@ -190,7 +190,7 @@ def _xml_members(service: "Service", shape: Any, members: Mapping[str, Any]) -> 
     elements = [
         writer.member(shape.members[name], name, value)
         for name, value in inside.items()
-        if value is not None and not shape.members[name].serialization.get("location")
+        if value is not None and not render_xml.outside_body(shape.members[name])
     ]
     elements += [
         render_xml.element(name, render_xml.escape(str(value)))
@@ -206,7 +206,8 @@ def _error_content(service: "Service", shape: Any, error: AwsError, status: int,
     if typed:
         parts.append(render_xml.element("Type", "Sender" if status < 500 else "Receiver"))
     parts.append(render_xml.element("Code", render_xml.escape(code)))
-    parts.append(render_xml.element("Message", render_xml.escape(error.message)))
+    if error.message:
+        parts.append(render_xml.element("Message", render_xml.escape(error.message)))
     parts.append(_xml_members(service, shape, error.members))
     return "".join(parts)
 

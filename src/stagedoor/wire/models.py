@@ -11,7 +11,7 @@ import importlib.util
 import re
 from functools import cache, cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -24,8 +24,11 @@ _SERVICE_NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 class Service:
     """One service: a thin wrapper of botocore's ``ServiceModel``."""
 
-    def __init__(self, model: "ServiceModel") -> None:
+    def __init__(self, model: "ServiceModel", faults: frozenset[str] = frozenset()) -> None:
         self.model = model
+        self.faults = (
+            faults  # names of the error shapes that are the server's fault (a trait botocore leaves out)
+        )
         self.name: str = model.service_name
         metadata = model.metadata
         self.protocols: tuple[str, ...] = tuple(metadata.get("protocols") or (metadata["protocol"],))
@@ -74,10 +77,17 @@ def _model_file(name: str) -> Path:
 @cache
 def service(name: str) -> Service:
     """The service called ``name`` as boto3 calls it (``sagemaker-runtime``); LookupError when there is none."""
-    from botocore.model import ServiceModel
-
     path = _model_file(name)
     raw = path.read_bytes()
     if path.suffix == ".gz":
         raw = gzip.decompress(raw)
-    return Service(ServiceModel(orjson.loads(raw), name))
+    return from_description(orjson.loads(raw), name)
+
+
+def from_description(description: dict[str, Any], name: str) -> Service:
+    """A service from the contents of a model file."""
+    from botocore.model import ServiceModel
+
+    shapes: dict[str, dict[str, Any]] = description.get("shapes", {})
+    faults = frozenset(shape_name for shape_name, shape in shapes.items() if shape.get("fault"))
+    return Service(ServiceModel(description, name), faults)

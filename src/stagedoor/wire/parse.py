@@ -147,6 +147,7 @@ class _RestPlan:
             if location in ("header", "headers"):
                 wire_name = wire_name.lower()
             place.append(_Binding(name, wire_name, member))
+        # A map of query parameters holds those that are not members of their own.
         static = operation.http["requestUri"].partition("?")[2]
         self._claimed = {part.partition("=")[0] for part in static.split("&") if part}
         self._claimed |= {binding.wire_name for binding in self._query}

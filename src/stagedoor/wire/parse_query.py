@@ -59,17 +59,13 @@ def _structure(shape: "StructureShape", node: _Node, path: str) -> dict[str, Any
         raise UnreadableError("a value is given for a structure", path)
     result: dict[str, Any] = {}
     for name, member in shape.members.items():
-        child = node.below.get(_wire_name(member, name))
+        child = node.below.get(member.serialization.get("name", name))
+        if child is None and member.type_name == "list" and member.serialization.get("flattened"):
+            # Some models name a flattened list's elements where they mean the list.
+            child = node.below.get(member.member.serialization.get("name", ""))
         if child is not None:
             result[name] = _value(member, child, f"{path}.{name}" if path else name)
     return result
-
-
-def _wire_name(member: Any, name: str) -> str:
-    """A flattened list carries its elements' name instead of its own."""
-    if member.type_name == "list" and member.serialization.get("flattened"):
-        return member.member.serialization.get("name") or member.serialization.get("name", name)
-    return member.serialization.get("name", name)
 
 
 def _list(shape: "ListShape", node: _Node, path: str) -> list[Any]:

@@ -49,6 +49,9 @@ class XmlReader:
                     result[name] = scalars.from_text(member, text, place)
                 continue
             found = by_name.pop(wire_name(member, name), None)
+            if found is None and serialization.get("flattened") and member.type_name == "list":
+                # Some models name a flattened list's elements where they mean the list.
+                found = by_name.pop(member.member.serialization.get("name", ""), None)
             if found is not None:
                 result[name] = self._member(member, found, place)
         if by_name and self._strict:
@@ -101,7 +104,5 @@ class XmlReader:
 
 
 def wire_name(member: Any, name: str) -> str:
-    """The element's name without prefix; a flattened list carries its elements' name when that is modelled."""
-    if member.type_name == "list" and member.serialization.get("flattened"):
-        return member.member.serialization.get("name") or member.serialization.get("name", name)
+    """The element's name without prefix."""
     return member.serialization.get("name", name).rpartition(":")[2]

@@ -43,18 +43,19 @@ class XmlWriter:
         self._percent_encoded = known.percent_encoded_answer_shapes
 
     def member(self, shape: Any, name: str, value: Any) -> str:
-        """The element or elements of one member, called ``name`` unless the shape says otherwise."""
-        serialization = shape.serialization
-        wire_name = serialization.get("name", name)
+        """The element or elements of one member, called ``name`` unless the model says otherwise."""
+        return self._named(shape, shape.serialization.get("name", name), value)
+
+    def _named(self, shape: Any, name: str, value: Any) -> str:
         match shape.type_name:
             case "structure":
-                return self.structure(shape, wire_name, value)
+                return self.structure(shape, name, value)
             case "list":
-                return self._list(shape, wire_name, value)
+                return self._list(shape, name, value)
             case "map":
-                return self._map(shape, wire_name, value)
+                return self._map(shape, name, value)
             case _:
-                return element(wire_name, escape(self.text(shape, value)), namespace(shape))
+                return element(name, escape(self.text(shape, value)), namespace(shape))
 
     def text(self, shape: Any, value: Any) -> str:
         if shape.name in self._percent_encoded:
@@ -76,22 +77,15 @@ class XmlWriter:
             for key, member in shape.members.items()
             if value.get(key) is not None
             and not member.serialization.get("xmlAttribute")
-            and not member.serialization.get("location")
+            and not outside_body(member)
         )
 
     def _list(self, shape: Any, name: str, value: Any) -> str:
-        item_name = shape.member.serialization.get("name")
         if shape.serialization.get("flattened"):
-            return "".join(self._item(shape.member, item_name or name, item) for item in value)
-        content = "".join(self._item(shape.member, item_name or "member", item) for item in value)
+            return "".join(self._named(shape.member, name, item) for item in value)
+        item_name = shape.member.serialization.get("name", "member")
+        content = "".join(self._named(shape.member, item_name, item) for item in value)
         return element(name, content, namespace(shape))
-
-    def _item(self, shape: Any, name: str, value: Any) -> str:
-        if shape.type_name in ("list", "map"):
-            return (
-                self._list(shape, name, value) if shape.type_name == "list" else self._map(shape, name, value)
-            )
-        return self.member(shape, name, value)
 
     def _map(self, shape: Any, name: str, value: Any) -> str:
         flattened = shape.serialization.get("flattened")
@@ -109,6 +103,11 @@ class XmlWriter:
             if item is not None
         )
         return entries if flattened else element(name, entries, own)
+
+
+def outside_body(shape: Any) -> bool:
+    """Whether a member of an answer travels as header or status."""
+    return shape.serialization.get("location") in ("header", "headers", "statusCode")
 
 
 def namespace(shape: Any) -> list[tuple[str, str]]:
