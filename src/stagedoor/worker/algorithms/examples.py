@@ -1,0 +1,222 @@
+"""Labelled rows for training, read from a channel's files in pieces of bounded size.
+
+Place in the flow: ``channels`` names the files, ``read_examples`` yields ``Examples``, ``xgboost_matrix`` feeds them to the
+library. Only the pieces themselves stay in memory, whole numbers from 0 to 255 (counts of words) in one byte each.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stagedoor.worker.algorithms.channels import Channel
+from stagedoor.worker.algorithms.csv_rows import RowsError, read_csv
+from stagedoor.worker.algorithms.failures import ClientError
+from stagedoor.worker.algorithms.libsvm_examples import read_libsvm_examples
+from stagedoor.worker.algorithms.recordio import Tensor, read_records
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+PIECE_BYTES = 8 * 1024 * 1024
+_PARQUET_ROWS = 16_384
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """Some rows: ``features`` a dense array (NaN is a missing value) or a sparse CSR matrix (what is not stored is missing).
+
+    ``weights`` and ``groups`` (query ids of ranking) are None where the data has none.
+    """
+
+    features: Any
+    labels: "NDArray[np.float32]"
+    weights: "NDArray[np.float32] | None" = None
+    groups: "NDArray[np.int64] | None" = None
+
+    @property
+    def columns(self) -> int:
+        return int(self.features.shape[1])
+
+
+def read_examples(channel: Channel, *, weight_column: bool = False) -> list[Examples]:
+    """All rows of a channel, every piece with the same number of columns. ClientError says which file is wrong.
+
+    ``weight_column``: the second column of CSV data holds instance weights (hyperparameter ``csv_weights``).
+    """
+    pieces: list[Examples] = []
+    for path in channel.files:
+        for piece in _read_file(path, channel, weight_column):
+            _check_labels(piece, path)
+            _check_columns(piece, path, pieces)
+            pieces.append(piece)
+    if not pieces:
+        raise ClientError(f"No data in {channel.name} channel: its files have no rows")
+    return _same_width(pieces)
+
+
+def _read_file(path: Path, channel: Channel, weight_column: bool) -> Iterator[Examples]:
+    match channel.format:
+        case "csv":
+            return _read_csv_file(path, weight_column)
+        case "libsvm":
+            return _read_libsvm_file(path)
+        case "parquet":
+            return _read_parquet_file(path)
+        case "recordio-protobuf":
+            return _read_recordio_file(path)
+
+
+def whole_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """A text file in pieces that end with a line: the number of the first line, and the piece."""
+    line_number = 1
+    with path.open("rb") as file:
+        while piece := file.read(PIECE_BYTES):
+            piece += file.readline()
+            yield line_number, piece
+            line_number += piece.count(b"\n")
+
+
+def _read_csv_file(path: Path, weight_column: bool) -> Iterator[Examples]:
+    for first_line, piece in whole_lines(path):
+        if not piece.strip():
+            continue
+        try:
+            table = read_csv(piece)
+        except RowsError as error:
+            raise _csv_error(path, first_line, piece, error) from error
+        if table.shape[1] < (3 if weight_column else 2):
+            wanted = "a label, a weight and features" if weight_column else "a label and features"
+            raise ClientError(
+                f"File '{path.name}' has {table.shape[1]} columns; CSV data has {wanted}, in this order"
+            )
+        first_feature = 2 if weight_column else 1
+        weights = np.ascontiguousarray(table[:, 1]) if weight_column else None
+        yield Examples(_compact(table[:, first_feature:]), np.ascontiguousarray(table[:, 0]), weights)
+
+
+def _csv_error(path: Path, first_line: int, piece: bytes, error: RowsError) -> ClientError:
+    line = piece.lstrip().split(b"\n", 1)[0].decode("utf-8", "replace").strip()
+    if first_line == 1 and "convert" in str(error) and "(line 1)" in str(error):
+        return ClientError(
+            f"Non-numeric value found in the header line '{line[:50]}...' of file '{path.name}'. CSV data must have no "
+            "header line; if there is none, XGBoost does not accept non-numeric values in the data."
+        )
+    offset = f" (lines from {first_line} on)" if first_line > 1 else ""
+    return ClientError(f"Failed to load csv data with exception:\n{error} in file '{path.name}'{offset}")
+
+
+def _compact(features: "NDArray[np.float32]") -> "NDArray[Any]":
+    """The same numbers in one byte each where they fit, else as they are (and without the rest of the table)."""
+    with np.errstate(invalid="ignore"):
+        small = features.astype(np.uint8)
+    if np.array_equal(small, features):
+        return small
+    return np.ascontiguousarray(features)
+
+
+def _read_libsvm_file(path: Path) -> Iterator[Examples]:
+    for first_line, piece in whole_lines(path):
+        rows = read_libsvm_examples(piece, path.name, first_line)
+        if rows is not None:
+            yield Examples(rows.features, rows.labels, rows.weights, rows.groups)
+
+
+def _read_parquet_file(path: Path) -> Iterator[Examples]:
+    try:
+        import pyarrow as pa
+        from pyarrow import parquet
+    except ImportError as error:
+        raise ClientError(
+            f"File '{path.name}' is Parquet, and the package pyarrow is not installed. "
+            "Install stagedoor[parquet], or give the channel CSV or LIBSVM data."
+        ) from error
+    try:
+        with parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=_PARQUET_ROWS):
+                columns: list[NDArray[np.float32]] = [
+                    column.to_numpy(zero_copy_only=False).astype(np.float32, casting="unsafe")
+                    for column in batch.columns
+                ]
+                if len(columns) < 2:
+                    raise ClientError(
+                        f"File '{path.name}' has {len(columns)} columns; the label is the first of several"
+                    )
+                yield Examples(_compact(np.stack(columns[1:], axis=1)), columns[0])
+    except (pa.ArrowException, ValueError, TypeError) as error:
+        raise ClientError(
+            f"Failed to load parquet data with exception:\n{error} in file '{path.name}'"
+        ) from error
+
+
+def _read_recordio_file(path: Path) -> Iterator[Examples]:
+    from scipy.sparse import csr_matrix
+
+    labels: list[float] = []
+    rows: list[Tensor] = []
+    try:
+        for record in read_records(path.read_bytes()):
+            if record.label is None or len(record.label.values) != 1:
+                raise ClientError(f"Record {len(rows) + 1} of file '{path.name}' has no label")
+            labels.append(float(record.label.values[0]))
+            rows.append(record.features)
+    except RowsError as error:
+        raise ClientError(
+            f"Failed to load recordio-protobuf data with exception:\n{error} in file '{path.name}'"
+        ) from error
+    if not rows:
+        return
+    label_values = np.array(labels, dtype=np.float32)
+    sparse = [row for row in rows if row.keys is not None]
+    if not sparse:
+        widths = {len(row.values) for row in rows}
+        if len(widths) > 1:
+            raise ClientError(
+                f"The records of file '{path.name}' have different numbers of features: {sorted(widths)}"
+            )
+        yield Examples(_compact(np.stack([row.values for row in rows]).astype(np.float32)), label_values)
+        return
+    keys = [row.keys if row.keys is not None else np.arange(len(row.values)) for row in rows]
+    width = max(
+        row.width or int(columns.max(initial=-1)) + 1 for row, columns in zip(rows, keys, strict=True)
+    )
+    ends = np.cumsum([0, *(len(columns) for columns in keys)])
+    values = np.concatenate([row.values for row in rows]).astype(np.float32)
+    yield Examples(csr_matrix((values, np.concatenate(keys), ends), shape=(len(rows), width)), label_values)
+
+
+def _check_labels(piece: Examples, path: Path) -> None:
+    if not np.isfinite(piece.labels).all():
+        row = int(np.flatnonzero(~np.isfinite(piece.labels))[0]) + 1
+        raise ClientError(
+            f"Label contains NaN, infinity or a value too large: row {row} of a piece of '{path.name}'"
+        )
+    if piece.weights is not None and not (piece.weights >= 0).all():
+        raise ClientError(f"Weights must be positive values: file '{path.name}' has others")
+
+
+def _check_columns(piece: Examples, path: Path, before: list[Examples]) -> None:
+    dense = isinstance(piece.features, np.ndarray)
+    if before and dense and isinstance(before[0].features, np.ndarray) and before[0].columns != piece.columns:
+        raise ClientError(
+            f"File '{path.name}' has rows of {piece.columns} features, the rows before have {before[0].columns}"
+        )
+
+
+def _same_width(pieces: list[Examples]) -> list[Examples]:
+    """Sparse pieces know only the columns they use: all get the width of the widest."""
+    width = max(piece.columns for piece in pieces)
+    return [
+        piece if piece.columns == width else replace(piece, features=widened(piece.features, width))
+        for piece in pieces
+    ]
+
+
+def widened(features: Any, width: int) -> Any:
+    """Sparse rows with ``width`` columns, the new ones all missing."""
+    from scipy.sparse import csr_matrix
+
+    assert not isinstance(features, np.ndarray), "dense rows have all their columns"
+    return csr_matrix((features.data, features.indices, features.indptr), shape=(features.shape[0], width))

@@ -1,0 +1,168 @@
+"""Hyperparameters as data: reads an algorithm's table, checks what the user sent against it.
+
+Place in the flow: a training job's ``input/config/hyperparameters.json`` (strings) -> ``Table.validate`` -> typed values
+for the algorithm. The texts of the refusals are those that SageMaker's own algorithms use, since people search for them.
+"""
+
+import ast
+import math
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from stagedoor.worker.algorithms.failures import ClientError
+
+Kind = Literal["integer", "float", "choice", "list", "directions", "groups"]
+Use = Literal["library", "algorithm", "nothing"]
+Value = int | float | str | list[str] | tuple[int, ...] | list[list[int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A range of numbers in AWS's notation, such as ``(0, 1]`` or ``[1, +inf)``."""
+
+    text: str
+    low: float
+    high: float
+    low_closed: bool
+    high_closed: bool
+
+    @classmethod
+    def parse(cls, text: str) -> "Interval":
+        low, high = text[1:-1].split(",")
+        return cls(text, float(low), float(high), text[0] == "[", text[-1] == "]")
+
+    def __contains__(self, value: float) -> bool:
+        above = value >= self.low if self.low_closed else value > self.low
+        below = value <= self.high if self.high_closed else value < self.high
+        return above and below
+
+
+@dataclass(frozen=True, slots=True)
+class Hyperparameter:
+    """One row of the table; the meaning of each field stands at the head of the data file."""
+
+    name: str
+    kind: Kind
+    interval: Interval | None
+    choices: tuple[str, ...]
+    default: str | None
+    default_differs: bool
+    required: bool
+    aliases: tuple[str, ...]
+    use: Use
+    only: tuple[str, ...] | None
+    because: str
+
+    def parse(self, text: str) -> Value:
+        """The typed value of ``text``; ClientError when it cannot be read, is outside the range or not possible here."""
+        try:
+            value = self._read(text)
+        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
+            reason = f"could not parse value {text[:100]!r} (caused by {type(error).__name__})"
+            raise ClientError(f"Hyperparameter {self.name}: {reason}") from error
+        self._check_range(value)
+        self._check_possible(value)
+        return value
+
+    def _read(self, text: str) -> Value:
+        match self.kind:
+            case "integer":
+                return int(text)
+            case "float":
+                return _finite(float(text))
+            case "list":
+                return [item.strip() for item in text.split(",")]
+            case "directions":
+                return tuple(_integers(ast.literal_eval(text)))
+            case "groups":
+                return [list(_integers(group)) for group in ast.literal_eval(text)]
+            case "choice":
+                return text
+
+    def _check_range(self, value: Value) -> None:
+        if self.interval is not None and isinstance(value, int | float) and value not in self.interval:
+            raise ClientError(f"Hyperparameter {self.name}: {value} is not in {self.interval.text}")
+        if self.kind == "choice" and value not in self.choices:
+            raise ClientError(f"Hyperparameter {self.name}: {value} is not in {list(self.choices)}")
+        if self.kind == "list" and self.choices and not set(_texts(value)) <= set(self.choices):
+            raise ClientError(f"Hyperparameter {self.name}: value {value} not in range {list(self.choices)}")
+        if self.kind == "directions" and not set(_texts(value)) <= {"-1", "0", "1"}:
+            raise ClientError(f"Hyperparameter {self.name}: value {value} not in range [-1, 0, 1]")
+
+    def _check_possible(self, value: Value) -> None:
+        if self.only is None:
+            return
+        possible = [self._read(text) for text in self.only]
+        wanted: Sequence[Any] = value if isinstance(value, list) else [value]
+        if self.kind == "list":
+            possible = list(self.only)
+        for item in wanted:
+            if item not in possible:
+                raise ClientError(f"Hyperparameter {self.name}: {item} is not supported: {self.because}")
+
+
+def _finite(number: float) -> float:
+    if not math.isfinite(number):
+        raise ValueError(f"{number} is not a finite number")
+    return number
+
+
+def _integers(values: Any) -> Sequence[int]:
+    if not isinstance(values, list | tuple):
+        raise ValueError("expected a list")
+    numbers: list[int] = []
+    for value in cast("Sequence[Any]", values):
+        if type(value) is not int:
+            raise ValueError("expected whole numbers")
+        numbers.append(value)
+    return numbers
+
+
+def _texts(value: Value) -> list[str]:
+    return [str(item) for item in value] if isinstance(value, list | tuple) else [str(value)]
+
+
+class Table:
+    """All hyperparameters of one algorithm."""
+
+    def __init__(self, hyperparameters: Sequence[Hyperparameter]) -> None:
+        self.hyperparameters = {one.name: one for one in hyperparameters}
+        self._alias_of = {alias: one.name for one in hyperparameters for alias in one.aliases}
+
+    @classmethod
+    def read(cls, path: Path) -> "Table":
+        """Read the data file (TOML, one table per hyperparameter)."""
+        rows = tomllib.loads(path.read_text(encoding="utf-8"))
+        return cls([_hyperparameter(name, row) for name, row in rows.items()])
+
+    def validate(self, texts: Mapping[str, str]) -> dict[str, Value]:
+        """The user's values, typed, under their main names, in the order sent. ClientError names what is wrong."""
+        named = {self._alias_of.get(name, name): text for name, text in texts.items()}
+        for one in self.hyperparameters.values():
+            if one.required and one.name not in named:
+                raise ClientError(f"Missing required hyperparameter: {one.name}")
+        values: dict[str, Value] = {}
+        for name, text in named.items():
+            if name not in self.hyperparameters:
+                raise ClientError(f"Extraneous hyperparameter found: {name}")
+            values[name] = self.hyperparameters[name].parse(text)
+        return values
+
+
+def _hyperparameter(name: str, row: Mapping[str, Any]) -> Hyperparameter:
+    return Hyperparameter(
+        name=name,
+        kind=row["type"],
+        interval=Interval.parse(row["range"]) if "range" in row else None,
+        choices=tuple(row.get("choices", ())),
+        default=row.get("default"),
+        default_differs=row.get("default_differs", False),
+        required=row.get("required", False),
+        aliases=tuple(row.get("aliases", ())),
+        use=row.get("use", "library"),
+        only=tuple(row["only"]) if "only" in row else None,
+        because=row.get("because", ""),
+    )

@@ -1,0 +1,122 @@
+"""The library's data matrices from pieces of examples, in as little memory as the chosen method allows.
+
+Place in the flow: ``examples`` -> ``training_matrices`` -> ``xgboost_training``. Methods that build histograms get the data
+as bins (one byte for most values), piece by piece; the others need the values themselves.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xgboost
+
+from stagedoor.worker.algorithms.examples import Examples, widened
+from stagedoor.worker.algorithms.failures import ClientError
+from stagedoor.worker.algorithms.xgboost_parameters import XgboostParameters
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def training_matrices(
+    train: list[Examples], validation: list[Examples] | None, parameters: XgboostParameters
+) -> tuple[xgboost.DMatrix, xgboost.DMatrix | None]:
+    """The matrix to learn from and the one to validate with (as wide as the first)."""
+    if validation is not None:
+        validation = _as_wide_as(validation, train[0].columns)
+    threads = parameters.booster["nthread"]
+    if not parameters.quantised:
+        return _whole(train, parameters), _whole(validation, parameters) if validation is not None else None
+    bins = parameters.booster.get("max_bin") or 256
+    first = xgboost.QuantileDMatrix(_Pieces(train, parameters), nthread=threads, max_bin=bins)
+    second = None
+    if validation is not None:
+        second = xgboost.QuantileDMatrix(
+            _Pieces(validation, parameters), nthread=threads, max_bin=bins, ref=first
+        )
+    return first, second
+
+
+def _as_wide_as(validation: list[Examples], columns: int) -> list[Examples]:
+    found = validation[0].columns
+    if found == columns:
+        return validation
+    if found > columns or isinstance(validation[0].features, np.ndarray):
+        raise ClientError(
+            f"feature_names mismatch: the validation channel has {found} features, the train channel has {columns}"
+        )
+    return [
+        Examples(widened(piece.features, columns), piece.labels, piece.weights, piece.groups)
+        for piece in validation
+    ]
+
+
+def _whole(pieces: list[Examples], parameters: XgboostParameters) -> xgboost.DMatrix:
+    if isinstance(pieces[0].features, np.ndarray):
+        features = (
+            np.concatenate([piece.features for piece in pieces]) if len(pieces) > 1 else pieces[0].features
+        )
+    else:
+        from scipy.sparse import vstack
+
+        features = vstack([piece.features for piece in pieces], format="csr")
+    joined = Examples(
+        features,
+        np.concatenate([piece.labels for piece in pieces]),
+        _joined([piece.weights for piece in pieces], pieces, 1.0),
+        _joined([piece.groups for piece in pieces], pieces, 0),
+    )
+    return xgboost.DMatrix(
+        joined.features, nthread=parameters.booster["nthread"], **_targets(joined, parameters)
+    )
+
+
+def _joined(parts: list[Any], pieces: list[Examples], absent: float) -> "NDArray[Any] | None":
+    if all(part is None for part in parts):
+        return None
+    return np.concatenate(
+        [
+            part if part is not None else np.full(len(piece.labels), absent)
+            for part, piece in zip(parts, pieces, strict=True)
+        ]
+    )
+
+
+def _targets(piece: Examples, parameters: XgboostParameters) -> dict[str, Any]:
+    targets: dict[str, Any] = {"label": piece.labels}
+    if piece.weights is not None:
+        targets["weight"] = piece.weights
+    if piece.groups is not None:
+        targets["qid"] = piece.groups
+    if parameters.objective == "survival:aft":
+        # The channel formats have no column for censoring: every label is an observed time.
+        targets |= {"label_lower_bound": piece.labels, "label_upper_bound": piece.labels}
+    return targets
+
+
+class _Pieces(xgboost.DataIter):
+    """Gives the library one piece after the other, as often as it asks."""
+
+    def __init__(self, pieces: list[Examples], parameters: XgboostParameters) -> None:
+        super().__init__()
+        # Ranking weights belong to groups, so a piece without weights must say so when another has some.
+        weighted = any(piece.weights is not None for piece in pieces)
+        self._pieces = [
+            Examples(piece.features, piece.labels, np.ones(len(piece.labels), np.float32), piece.groups)
+            if weighted and piece.weights is None
+            else piece
+            for piece in pieces
+        ]
+        self._parameters = parameters
+        self._next = 0
+
+    def next(self, input_data: Callable[..., None]) -> bool:
+        if self._next == len(self._pieces):
+            return False
+        piece = self._pieces[self._next]
+        self._next += 1
+        input_data(data=piece.features, **_targets(piece, self._parameters))
+        return True
+
+    def reset(self) -> None:
+        self._next = 0

@@ -1,0 +1,168 @@
+"""The XGBoost algorithm's training: from staged channels and hyperparameters to a model file.
+
+Place in the flow: ``worker.job_runner`` calls ``train`` in the job's process; ``model/xgboost-model`` is what comes out. What
+is printed is the job's log, in the format of SageMaker's container: the metrics of each round are found in it again.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from time import gmtime, strftime
+from typing import Any
+
+import xgboost
+from xgboost.callback import EarlyStopping, TrainingCallback
+from xgboost.core import XGBoostError
+
+from stagedoor.worker.algorithms.channels import read_channels
+from stagedoor.worker.algorithms.examples import Examples, read_examples
+from stagedoor.worker.algorithms.failures import AlgorithmError, ClientError
+from stagedoor.worker.algorithms.xgboost_matrix import training_matrices
+from stagedoor.worker.algorithms.xgboost_metrics import METRICS, own_metrics
+from stagedoor.worker.algorithms.xgboost_parameters import XgboostParameters, read_parameters
+from stagedoor.worker.job import Job, JobFailed
+
+MODEL_NAME = "xgboost-model"
+
+# Parts of the library's texts that speak of the user's data or hyperparameters; the rest are our own failures.
+_USER_MISTAKES = (
+    "label must be",
+    "base_score must be",
+    "should be greater equal to",
+    "Target is multiclass but average='binary'",
+    "feature_names mismatch",
+    "Input data contains `inf`",
+    "Invalid Parameter format",
+    "only contains pos or neg samples",
+    "constraint",
+    "Expecting",
+)
+
+
+def train(job: Job) -> None:
+    """The job's entry. JobFailed (its text begins with ``ClientError:``) when the user can put the failure right."""
+    try:
+        _train(job)
+    except ClientError as error:
+        raise JobFailed(f"ClientError: {error}") from error
+
+
+def _train(job: Job) -> None:
+    parameters = read_parameters(job.config("hyperparameters") or {}, job.threads)
+    channels = read_channels(job.config("inputdataconfig") or {}, job.root / "input" / "data")
+    _say("Determined 0 GPU(s) available on the instance.")
+    for note in parameters.notes:
+        _say(note, "WARNING")
+    train_rows = read_examples(channels["train"], weight_column=parameters.weight_column)
+    validation_rows = None
+    if "validation" in channels:
+        validation_rows = read_examples(channels["validation"], weight_column=parameters.weight_column)
+    _check_labels(train_rows + (validation_rows or []), parameters)
+    _say("Single node training.")
+    try:
+        booster = _learn(train_rows, validation_rows, parameters, job.is_stopping)
+    except (XGBoostError, ValueError) as error:
+        raise _failure(error) from error
+    if job.is_stopping() and not parameters.save_on_termination:
+        raise JobFailed("The training job was stopped before its last round.")
+    # Through the buffer, since a file name without an ending makes the library warn that it guesses the format.
+    (job.model_dir / MODEL_NAME).write_bytes(booster.save_raw("ubj"))
+
+
+def _learn(
+    train_rows: list[Examples],
+    validation_rows: list[Examples] | None,
+    parameters: XgboostParameters,
+    is_stopping: Callable[[], bool],
+) -> xgboost.Booster:
+    first, second = training_matrices(train_rows, validation_rows, parameters)
+    train_rows.clear()  # the matrices hold the data now
+    _say(f"Train matrix has {first.num_row()} rows and {first.num_col()} columns")
+    watched = [(first, "train")]
+    if second is not None:
+        _say(f"Validation matrix has {second.num_row()} rows")
+        watched.append((second, "validation"))
+    callbacks: list[TrainingCallback] = [_RoundsInLog(), _EndWhenStopped(is_stopping)]
+    if parameters.early_stopping_rounds is not None and second is not None:
+        callbacks.append(_early_stopping(parameters, parameters.early_stopping_rounds))
+    elif parameters.early_stopping_rounds is not None:
+        _say("Hyperparameter early_stopping_rounds has no effect without a validation channel.", "WARNING")
+    return xgboost.train(
+        parameters.booster,
+        first,
+        num_boost_round=parameters.rounds,
+        evals=watched,
+        custom_metric=own_metrics(parameters.own_metrics),
+        callbacks=callbacks,
+        verbose_eval=False,
+    )
+
+
+def _early_stopping(parameters: XgboostParameters, rounds: int) -> EarlyStopping:
+    metric = parameters.early_stopping_metric
+    return EarlyStopping(
+        rounds=rounds,
+        data_name="validation",
+        metric_name=metric,
+        maximize=METRICS.rises(metric) if metric is not None else None,
+        save_best=parameters.booster["booster"] != "gblinear",
+    )
+
+
+class _RoundsInLog(TrainingCallback):
+    """One line a round, ``[0]#011train-logloss:0.65000#011validation-logloss:0.66000``.
+
+    ``#011`` is a tab as SageMaker's logs show it, and what the regular expressions of its metrics look for.
+    """
+
+    def after_iteration(self, model: xgboost.Booster, epoch: int, evals_log: Mapping[str, Any]) -> bool:
+        shown = [
+            f"#011{channel}-{metric}:{_rounded(values[-1])}"
+            for channel, metrics in evals_log.items()
+            for metric, values in metrics.items()
+        ]
+        print(f"[{epoch}]{''.join(shown)}", flush=True)
+        return False
+
+
+def _rounded(value: float | tuple[float, float]) -> str:
+    number = value[0] if isinstance(value, tuple) else value
+    return "nan" if math.isnan(number) else f"{number:.5f}"
+
+
+class _EndWhenStopped(TrainingCallback):
+    """After SIGTERM (StopTrainingJob), training ends with the round that runs."""
+
+    def __init__(self, is_stopping: Callable[[], bool]) -> None:
+        self._is_stopping = is_stopping
+
+    def after_iteration(self, model: xgboost.Booster, epoch: int, evals_log: Mapping[str, Any]) -> bool:
+        return self._is_stopping()
+
+
+def _check_labels(pieces: list[Examples], parameters: XgboostParameters) -> None:
+    objective = parameters.objective
+    for piece in pieces:
+        labels = piece.labels
+        if objective in ("binary:logistic", "binary:logitraw", "reg:logistic"):
+            if labels.min() < 0 or labels.max() > 1:
+                raise ClientError("label must be in [0,1] for logistic regression")
+        elif objective == "binary:hinge" and not ((labels == 0) | (labels == 1)).all():
+            raise ClientError("label must be 0 or 1 for hinge loss")
+        elif objective.startswith("multi:"):
+            classes = parameters.booster["num_class"]
+            if labels.min() < 0 or labels.max() >= classes or (labels != labels.astype(int)).any():
+                raise ClientError(
+                    f"SoftmaxMultiClassObj: label must be in [0, num_class), num_class={classes}, "
+                    f"but found {labels.min():g} to {labels.max():g} in label."
+                )
+
+
+def _failure(error: Exception) -> Exception:
+    text = str(error).split("\nStack trace", 1)[0].strip()
+    if any(part in text for part in _USER_MISTAKES):
+        return ClientError(text)
+    return AlgorithmError(f"XGB train call failed with exception:\n{text}")
+
+
+def _say(text: str, level: str = "INFO") -> None:
+    print(f"[{strftime('%Y-%m-%d:%H:%M:%S', gmtime())}:{level}] {text}", flush=True)
