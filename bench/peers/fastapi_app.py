@@ -15,6 +15,6 @@ app = FastAPI()
 
 @app.post("/invocations")
 async def invocations(request: Request) -> Response:
-    rows = csv_rows.read(await request.body())
+    rows = csv_rows.read_csv(await request.body())
     scores = booster.inplace_predict(rows)
     return Response(",".join(map(str, scores.tolist())), media_type="text/csv")

@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 Handler = Callable[[Request], Awaitable[Response]]
 
 PIPELINE_MAX = 32
+LINGER_S = 2.0
 FILE_CHUNK_BYTES = 1024 * 1024
 DISCARD_MAX_BYTES = 1024 * 1024
 _BODYLESS = frozenset({204, 304})
@@ -96,8 +97,8 @@ class Connection(asyncio.Protocol):
         self._target = b""
         self._headers: list[tuple[str, str]] = []
         self._head_bytes = 0
+        self._head_begun_s: float | None = None
         self._body: StreamBody | None = None
-        self._discarded_bytes = 0
 
     # The transport's side.
 
@@ -127,12 +128,12 @@ class Connection(asyncio.Protocol):
         self._last_activity_s = self._loop.time()
         if self._closing:
             return
-        if self._body is None:
-            self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
-            if self._body is None and self._head_bytes > self._limits.head_bytes:
-                raise _Refused(431, "the request's head is too large")
+            if self._head_begun_s is not None:
+                self._head_bytes += len(data)
+                if self._head_bytes > self._limits.head_bytes:
+                    raise _Refused(431, "the request's head is too large")
         except _Refused as refused:
             self._refuse(refused.status, refused.reason)
         except httptools.HttpParserUpgrade:
@@ -143,7 +144,7 @@ class Connection(asyncio.Protocol):
             if isinstance(cause, _Refused):
                 self._refuse(cause.status, cause.reason)
             else:
-                self._refuse(400, "this is not an HTTP/1.1 request")
+                self._refuse(400, "this is not a well-formed request")
         else:
             self._next()
 
@@ -165,6 +166,7 @@ class Connection(asyncio.Protocol):
         self._target = b""
         self._headers = []
         self._head_bytes = 0
+        self._head_begun_s = self._last_activity_s
 
     def on_url(self, url: bytes) -> None:
         self._target += url
@@ -173,8 +175,7 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._headers.append((name.decode("latin-1").lower(), value.decode("latin-1").strip(" \t")))
-        self._head_bytes += len(name) + len(value)
-        if len(self._headers) > self._limits.head_count or self._head_bytes > self._limits.head_bytes:
+        if len(self._headers) > self._limits.head_count:
             raise _Refused(431, "the request's head is too large")
 
     def on_headers_complete(self) -> None:
@@ -209,7 +210,7 @@ class Connection(asyncio.Protocol):
             self._scheme,
         )
         self._body = body
-        self._discarded_bytes = 0
+        self._head_begun_s = None
         self._queue.append((request, body, self._parser.should_keep_alive()))
         if len(self._queue) > PIPELINE_MAX:
             raise _Refused(400, "too many pipelined requests")
@@ -222,7 +223,6 @@ class Connection(asyncio.Protocol):
         if self._body is not None:
             self._body.finish()
             self._body = None
-            self._head_bytes = 0
 
     # One request after the other.
 
@@ -253,8 +253,7 @@ class Connection(asyncio.Protocol):
                 self._transport.abort()
                 return
             if close:
-                self._closing = True
-                self._transport.close()
+                self._end(read_all=body.complete)
         finally:
             self._current = None
             self._last_activity_s = self._loop.time()
@@ -359,9 +358,23 @@ class Connection(asyncio.Protocol):
         if self._current is None:
             response = Response(status, [("content-type", "text/plain")], reason.encode())
             self._transport.write(self._head(response, len(reason), chunked=False, close=True) + reason.encode())
+            self._end(read_all=False)
         else:
             self._current.cancel()
-        self._transport.close()
+            self._transport.abort()
+
+    def _end(self, *, read_all: bool) -> None:
+        """Close. With input unread, a close would reset the connection and the client might never see the answer."""
+        self._closing = True
+        if read_all or not self._transport.can_write_eof():
+            self._transport.close()
+            return
+        self._transport.write_eof()
+        if self._reading_paused:
+            self._transport.resume_reading()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(LINGER_S, self._transport.abort)
 
     # Flow control and time.
 
@@ -375,22 +388,29 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
 
     def _check_timeouts(self) -> None:
-        idle_s = self._loop.time() - self._last_activity_s
+        now_s = self._loop.time()
+        idle_s = now_s - self._last_activity_s
         limits = self._limits
-        if self._body is not None:
+        if self._head_begun_s is not None:
+            # From its first byte: a head that comes byte by byte is not activity.
+            idle_s = now_s - self._head_begun_s
+            allowed_s = limits.head_timeout_s
+            waits_for_us = False
+        elif self._body is not None:
             allowed_s = limits.body_stall_timeout_s
             waits_for_us = bool(self._reading_paused)
         elif self._current is not None:
             allowed_s = limits.write_stall_timeout_s
             waits_for_us = not self._write_paused
         else:
-            allowed_s = limits.head_timeout_s if self._head_bytes else limits.idle_timeout_s
+            allowed_s = limits.idle_timeout_s
             waits_for_us = False
         if not waits_for_us and idle_s >= allowed_s:
             self._closing = True
             self._transport.abort()
             return
-        self._timer = self._loop.call_later(max(1.0, min(10.0, allowed_s - idle_s)), self._check_timeouts)
+        pause_s = min(10.0, limits.head_timeout_s, max(0.05, allowed_s - idle_s))
+        self._timer = self._loop.call_later(pause_s, self._check_timeouts)
 
     # Shutdown.
 
