@@ -122,7 +122,8 @@ class _RestPlan:
             raise ValueError(f"{operation.name} has no input")
         self._shape: StructureShape = shape
         known = quirks.of(operation.service_model.service_name)
-        self._argument_code = known.validation_code if protocol == "rest-xml" else ""
+        self._xml = protocol == "rest-xml"
+        self._argument_code = known.validation_code if self._xml else ""
         self._labels: list[_Binding] = []
         self._query: list[_Binding] = []
         self._query_maps: list[_Binding] = []
@@ -245,7 +246,10 @@ class _RestPlan:
             except UnicodeDecodeError as error:
                 raise UnreadableError("the body is not UTF-8", name) from error
         else:
-            result[name] = self._read_document(raw, shape)
+            value = self._read_document(raw, shape)
+            # Clients of rest-json send `{}` for a payload they do not have.
+            if value != {} or self._xml or name in self._shape.required_members:
+                result[name] = value
 
 
 def _read_json(body: bytes, shape: Any) -> Any:
