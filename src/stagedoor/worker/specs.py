@@ -67,7 +67,8 @@ class FunctionSpec(TypedDict):
     The worker itself sets the variables AWS's runtime reserves that follow from these members (``_HANDLER``,
     ``LAMBDA_TASK_ROOT``, ``AWS_LAMBDA_FUNCTION_NAME``, ``…_VERSION``, ``…_MEMORY_SIZE``, ``AWS_LAMBDA_LOG_GROUP_NAME``,
     ``AWS_LAMBDA_LOG_STREAM_NAME``, ``AWS_LAMBDA_INITIALIZATION_TYPE``, ``AWS_EXECUTION_ENV``, ``TZ``).
-    ``Workload.environment`` brings the rest: credentials, ``AWS_REGION``, ``AWS_ENDPOINT_URL``, the user's variables.
+    ``Workload.environment`` brings the rest: credentials, ``AWS_REGION`` and ``AWS_DEFAULT_REGION`` (which is
+    the one boto3 reads), ``AWS_ENDPOINT_URL``, the user's variables.
     """
 
     function_name: str

@@ -1,0 +1,266 @@
+"""The engine of local processes: warm parents fork one process per workload on this machine.
+
+Place in the flow: the default implementation of ``engine.interface``. Here are the workloads and what is known of them;
+``warm_parent`` makes and signals processes, ``output_pipe`` reads what they write, ``scratch`` keeps their directories. Nothing
+outlives the server: parents go when their socket ends, and take their children with them.
+"""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Awaitable, Coroutine, Mapping
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from stagedoor.engine import scratch
+from stagedoor.engine.interface import (
+    Condition,
+    EngineError,
+    ExitListener,
+    OutputListener,
+    Placement,
+    Workload,
+)
+from stagedoor.engine.output_pipe import OutputPipe
+from stagedoor.engine.runtimes import Runtime, default_runtimes
+from stagedoor.engine.warm_parent import WarmParent, inherited_environment
+from stagedoor.worker.assignment import Assignment
+from stagedoor.worker.threads import VARIABLES as THREAD_VARIABLES
+
+log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
+
+_CLOSE_GRACE_S: Final = 2.0
+_KILL_WAIT_S: Final = 5.0
+
+
+class _Run:
+    """One workload from ``start`` to ``stop``."""
+
+    def __init__(self, workload: Workload, parent: WarmParent) -> None:
+        self.workload = workload
+        self.parent = parent
+        self.starting: asyncio.Task[Placement] | None = None
+        self.placement: Placement | None = None
+        self.scratch: Path | None = None
+        self.output: OutputPipe | None = None
+        self.exit_code: int | None = None
+        self.gone = asyncio.Event()
+
+
+class LocalEngine:
+    """Runs workloads as processes of this machine. ``root`` is where scratch directories are made."""
+
+    def __init__(self, root: Path, runtimes: Mapping[str, Runtime] | None = None) -> None:
+        self._root = root.absolute()
+        self._parents = {
+            name: WarmParent(name, runtime, self)
+            for name, runtime in (default_runtimes() if runtimes is None else runtimes).items()
+        }
+        self._runs: dict[str, _Run] = {}
+        self._count = 0
+        self._sockets: Path | None = None
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._on_output: OutputListener = _ignore_output
+        self._on_exit: ExitListener = _ignore_exit
+        self._is_closing = False
+
+    # Engine
+
+    async def open(self, on_output: OutputListener, on_exit: ExitListener) -> None:
+        """See ``Engine.open``. The warm parents import in the background; ``start`` waits for the one it needs."""
+        self._on_output, self._on_exit = on_output, on_exit
+        self._sockets = await asyncio.to_thread(scratch.settle, self._root)
+        for name, parent in self._parents.items():
+            self._keep(self._warm_up(name, parent))
+
+    async def start(self, workload: Workload) -> Placement:
+        """See ``Engine.start``."""
+        run = self._runs.get(workload.id)
+        if run is None:
+            if self._sockets is None or self._is_closing:
+                raise EngineError("the engine is not open")
+            parent = self._parents.get(workload.runtime)
+            if parent is None:
+                raise EngineError(
+                    f"there is no runtime {workload.runtime!r} here; there are {sorted(self._parents)}"
+                )
+            run = self._runs[workload.id] = _Run(workload, parent)
+            run.starting = self._keep(self._start(run, self._sockets))
+        assert run.starting is not None
+        # Whoever gives up waiting does not leave the start half done: it goes on, and ``stop`` ends it.
+        return await asyncio.shield(run.starting)
+
+    async def inspect(self, workload_id: str) -> Condition:
+        """See ``Engine.inspect``."""
+        run = self._runs.get(workload_id)
+        if run is None:
+            return Condition("unknown")
+        if run.exit_code is None:
+            return Condition("running")
+        return Condition("exited", run.exit_code)
+
+    async def stop(self, workload_id: str, grace_s: float) -> None:
+        """See ``Engine.stop``."""
+        run = self._runs.get(workload_id)
+        if run is None or run.starting is None:
+            return
+        await asyncio.wait([run.starting])
+        if run.placement is None:
+            return  # it could not be started, and is forgotten
+        if not await self._ended_after(run, signal.SIGTERM, grace_s):
+            while not await self._ended_after(run, signal.SIGKILL, _KILL_WAIT_S):
+                log.warning(
+                    "a workload does not end", extra={"workload": workload_id, "pid": run.placement.pid}
+                )
+        if run.scratch is not None:
+            await asyncio.to_thread(scratch.remove, run.scratch)
+        if self._runs.get(workload_id) is run:
+            del self._runs[workload_id]
+
+    async def list(self) -> list[Placement]:
+        """See ``Engine.list``."""
+        return [run.placement for run in self._runs.values() if run.placement is not None]
+
+    async def close(self) -> None:
+        """See ``Engine.close``. Everything local ends with the server, so all of it is stopped."""
+        self._is_closing = True
+        await asyncio.gather(*(self.stop(workload_id, _CLOSE_GRACE_S) for workload_id in list(self._runs)))
+        await asyncio.gather(*(parent.close() for parent in self._parents.values()))
+        while self._tasks:
+            await asyncio.wait(set(self._tasks))
+        if self._sockets is not None:
+            sockets, self._sockets = self._sockets, None
+            await asyncio.to_thread(scratch.remove, sockets)
+
+    # What only this engine tells
+
+    async def memory_bytes(self) -> dict[str, int]:
+        """Memory of each running workload: its proportional share (PSS), so that shared pages count once. Linux only."""
+        running = [run.placement for run in self._runs.values() if run.placement and run.exit_code is None]
+
+        def measure() -> dict[str, int]:
+            sizes = {placement.workload_id: _pss_bytes(placement.pid) for placement in running}
+            return {workload_id: size for workload_id, size in sizes.items() if size is not None}
+
+        return await asyncio.to_thread(measure)
+
+    def parent_pids(self) -> dict[str, int]:
+        """The living warm parents, by runtime."""
+        return {name: parent.pid for name, parent in self._parents.items() if parent.pid is not None}
+
+    # Starting
+
+    async def _warm_up(self, name: str, parent: WarmParent) -> None:
+        try:
+            await parent.warm_up()
+        except EngineError as error:
+            log.warning("runtime %s is not available: %s", name, error)
+
+    async def _start(self, run: _Run, sockets: Path) -> Placement:
+        workload = run.workload
+        self._count += 1
+        number = self._count
+        try:
+            run.scratch = await asyncio.to_thread(
+                scratch.make, self._root, number, workload.id, workload.files
+            )
+            address = "" if workload.kind == "job" else f"unix:{sockets / f'{number}.sock'}"
+            run.output = OutputPipe(lambda data: self._on_output(workload.id, data))
+            pid = await run.parent.start(_assignment(run, address, number), run.output.writer)
+        except (EngineError, OSError) as error:
+            await self._forget(run)
+            if isinstance(error, EngineError):
+                raise
+            raise EngineError(f"the workload cannot be started: {error}") from error
+        except BaseException:
+            await self._forget(run)
+            raise
+        run.placement = Placement(workload.id, address, str(run.scratch), pid)
+        return run.placement
+
+    async def _forget(self, run: _Run) -> None:
+        self._runs.pop(run.workload.id, None)
+        if run.output is not None:
+            run.output.close()
+        if run.scratch is not None:
+            await asyncio.to_thread(scratch.remove, run.scratch)
+
+    # Ending
+
+    def exited(self, workload_id: str, exit_code: int) -> None:
+        """A parent has reaped a workload's process, and killed what was left of its descendants."""
+        run = self._runs.get(workload_id)
+        if run is not None and run.exit_code is None:
+            self._keep(self._finish(run, exit_code))
+
+    def parent_died(self, workload_ids: dict[str, int]) -> None:
+        """The kernel kills what a dead parent had forked."""
+        for workload_id in workload_ids:
+            self.exited(workload_id, -signal.SIGKILL)
+
+    async def _finish(self, run: _Run, exit_code: int) -> None:
+        assert run.output is not None and run.starting is not None
+        await asyncio.wait([run.starting])  # it may have ended before its start was told
+        await run.output.drain()
+        run.exit_code = exit_code
+        self._on_exit(run.workload.id, exit_code)
+        if run.workload.kind != "job" and run.scratch is not None:
+            await asyncio.to_thread(scratch.remove, run.scratch)
+        run.gone.set()
+
+    async def _ended_after(self, run: _Run, number: signal.Signals, wait_s: float) -> bool:
+        if run.gone.is_set():
+            return True
+        await run.parent.signal(run.workload.id, number)
+        try:
+            await asyncio.wait_for(run.gone.wait(), wait_s)
+        except TimeoutError:
+            return False
+        return True
+
+    def _keep(self, work: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+def _assignment(run: _Run, address: str, number: int) -> Assignment:
+    workload = run.workload
+    directory = str(run.scratch)
+    return Assignment(
+        id=workload.id,
+        kind=workload.kind,
+        spec=dict(workload.spec),
+        environment={
+            **inherited_environment(),
+            "HOME": directory,
+            "TMPDIR": str(Path(directory, "tmp")),
+            **dict.fromkeys(THREAD_VARIABLES, str(workload.threads)),
+            **workload.environment,
+        },
+        scratch=directory,
+        address=address,
+        read_only=[str(target) for target in workload.files.values()],
+        memory_limit_bytes=workload.memory_limit_bytes,
+        threads=workload.threads,
+        tag=number,
+    )
+
+
+def _pss_bytes(pid: int | None) -> int | None:
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:")), None)
+
+
+def _ignore_output(_workload_id: str, _data: bytes) -> Awaitable[None] | None:
+    return None
+
+
+def _ignore_exit(_workload_id: str, _exit_code: int) -> None:
+    return None

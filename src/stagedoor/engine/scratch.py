@@ -1,0 +1,92 @@
+"""Scratch directories of workloads, and the private folder of their sockets.
+
+Place in the flow: ``local`` makes one directory per workload in the data directory. Sockets live elsewhere: the path of a Unix
+socket may have 104 bytes on macOS and 108 on Linux, and a data directory may be anywhere. All functions block; ``local`` calls
+them in threads.
+"""
+
+import contextlib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+
+from stagedoor.engine.interface import EngineError
+
+_SOCKETS_PREFIX = "stagedoor-"
+_SOCKETS_LINK = ".sockets"
+_LONGEST_SOCKETS_DIR = 70
+
+
+def settle(root: Path) -> Path:
+    """Make ``root`` ready and empty, of what an earlier server left too; gives a new folder for sockets (mode 0700)."""
+    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    link = root / _SOCKETS_LINK
+    with contextlib.suppress(OSError):
+        earlier = link.readlink()
+        if earlier.name.startswith(_SOCKETS_PREFIX) and earlier.stat().st_uid == os.getuid():
+            shutil.rmtree(earlier)
+    for left in root.iterdir():
+        remove(left)
+    sockets = Path(tempfile.mkdtemp(prefix=_SOCKETS_PREFIX, dir=_sockets_parent()))
+    link.symlink_to(sockets)
+    return sockets
+
+
+def _sockets_parent() -> Path:
+    runtime_dir = os.environ.get("XDG_RUNTIME_DIR", "")
+    if (
+        runtime_dir
+        and len(os.fsencode(runtime_dir)) < _LONGEST_SOCKETS_DIR
+        and os.access(runtime_dir, os.W_OK)
+    ):
+        return Path(runtime_dir)
+    return Path("/tmp")  # noqa: S108 - mkdtemp makes a private folder in it; TMPDIR is too long on macOS
+
+
+def make(root: Path, number: int, workload_id: str, files: Mapping[str, Path]) -> Path:
+    """A new scratch directory with the links in it. EngineError for a link that would lie outside."""
+    scratch = root / f"{number:06d}-{re.sub(r'[^A-Za-z0-9_.-]', '_', workload_id)[:64]}"
+    scratch.mkdir(mode=0o700)
+    try:
+        (scratch / "tmp").mkdir(mode=0o700)
+        for name, target in files.items():
+            _link(scratch, name, target)
+    except BaseException:
+        remove(scratch)
+        raise
+    return scratch
+
+
+def _link(scratch: Path, name: str, target: Path) -> None:
+    path = PurePosixPath(name)
+    if not path.parts or path.is_absolute() or ".." in path.parts or "\0" in name:
+        raise EngineError(f"a file cannot be given to a workload under the name {name!r}")
+    if not target.is_absolute() or not target.exists():
+        raise EngineError(f"the file for {name!r} does not exist: {target}")
+    place = scratch.joinpath(path)
+    try:
+        place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        place.symlink_to(target)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise EngineError(f"two files of a workload are in each other's way at {name!r}") from error
+
+
+def remove(path: Path) -> None:
+    """Remove a scratch directory, also one whose folders the workload has made unreadable."""
+
+    def open_up_and_retry(function: object, name: str, _error: object) -> None:
+        with contextlib.suppress(OSError):
+            Path(name).parent.chmod(0o700)
+            if Path(name).is_dir() and not Path(name).is_symlink():
+                Path(name).chmod(0o700)
+                shutil.rmtree(name, ignore_errors=True)
+            else:
+                Path(name).unlink(missing_ok=True)
+
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, onerror=open_up_and_retry)
+    else:
+        path.unlink(missing_ok=True)

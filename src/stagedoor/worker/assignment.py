@@ -1,0 +1,69 @@
+"""What a warm parent is told about one workload: everything its new process needs, as JSON.
+
+Place in the flow: ``engine.local`` writes it on the control socket, ``parent`` reads it and makes a process,
+``process.become`` follows it. Messages are JSON objects, one a line; those of ``op`` ``start`` carry one file descriptor
+(the output pipe's writing end).
+
+    to the parent                                    from the parent
+    {"op": "open", "runtime": {...}}                 {"event": "ready", "threads": 1} | {"event": "failed", "reason", "traceback"}
+    {"op": "start", "assignment": {...}}  + fd       {"event": "started", "id", "pid"} | {"event": "refused", "id", "reason"}
+    {"op": "signal", "id", "signal": 15}             {"event": "exited", "id", "exit_code"}
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeSetup:
+    """How a parent gets ready: modules to import, modules that must look absent meanwhile, folders for ``sys.path``.
+
+    ``start`` is ``fork`` (the warm way) or ``spawn`` (a new Python for each workload, where fork is unsafe).
+    """
+
+    name: str
+    modules: tuple[str, ...] = ()
+    hidden_modules: tuple[str, ...] = ()
+    path: tuple[str, ...] = ()
+    start: Literal["fork", "spawn"] = "fork"
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> "RuntimeSetup":
+        return cls(
+            name=document["name"],
+            modules=tuple(document["modules"]),
+            hidden_modules=tuple(document["hidden_modules"]),
+            path=tuple(document["path"]),
+            start=document["start"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """One workload for one process. ``address`` is empty for jobs. ``environment`` is the whole environment.
+
+    ``read_only`` are the real paths behind the links in the scratch directory. ``tag`` is a number that no other living
+    workload of this server has; descendants inherit it (``worker.descendants``).
+    """
+
+    id: str
+    kind: Literal["model", "function", "job"]
+    spec: dict[str, Any]
+    environment: dict[str, str]
+    scratch: str
+    address: str
+    read_only: list[str]
+    memory_limit_bytes: int | None
+    threads: int
+    tag: int
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> "Assignment":
+        return cls(**document)

@@ -1,0 +1,163 @@
+"""The worker's end of its connections: non-blocking sockets, one thread, no event loop of asyncio.
+
+Place in the flow: ``model_server`` and ``function_worker`` wait here for calls and answer through it. All frames that have
+arrived on all connections come out of one ``wait``; answers go out with one write per connection at ``flush``.
+"""
+
+import contextlib
+import selectors
+import socket
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from stagedoor.worker import frames
+
+# Below the size from which malloc takes memory from the system for each receive.
+_RECEIVE_BYTES = 64 * 1024
+# A peer that does not read its answers is not read from beyond this.
+_UNSENT_LIMIT_BYTES = 64 * 1024 * 1024
+_FIRST_REFUSAL_WAIT_S = 5.0
+
+
+class Connection:
+    """One connection from the server."""
+
+    __slots__ = ("decoder", "events", "outgoing", "peer", "unsent")
+
+    def __init__(self, accepted: socket.socket) -> None:
+        self.peer = accepted
+        self.decoder = frames.Decoder()
+        self.outgoing: list[bytes] = []  # answers of this turn
+        self.unsent = memoryview(b"")  # what the socket did not take at once
+        self.events = 0
+
+
+class Connections:
+    """All connections of one worker. ``hello`` is the meta of the HELLO that each gets first."""
+
+    def __init__(self, listener: socket.socket, hello: Mapping[str, Any]) -> None:
+        self.counters: dict[str, int] = {"calls": 0}
+        self._hello = frames.encode(frames.HELLO, 0, hello)
+        self._listener = listener
+        self._answering: list[Connection] = []
+        self._selector = selectors.DefaultSelector()
+        listener.setblocking(False)
+        self._selector.register(listener, selectors.EVENT_READ, None)
+
+    def wait(self, limit_bytes: int, *, block: bool) -> list[tuple[Connection, frames.Frame]]:
+        """The calls that have arrived, about ``limit_bytes`` of them at most; with ``block`` at least one.
+
+        A connection's calls are in the order they were sent. PINGs are answered here.
+        """
+        calls: list[tuple[Connection, frames.Frame]] = []
+        while True:
+            for key, events in self._selector.select(None if block and not calls else 0):
+                connection: Connection | None = key.data
+                if connection is None:
+                    self._accept()
+                    continue
+                if events & selectors.EVENT_WRITE:
+                    self._send(connection)
+                if events & selectors.EVENT_READ:
+                    limit_bytes -= self._receive(connection, calls, limit_bytes)
+            self.flush()
+            if calls or not block:
+                self.counters["calls"] += len(calls)
+                return calls
+
+    def answer(self, connection: Connection, answer: bytes) -> None:
+        """Have an encoded frame sent to ``connection`` at the next ``flush``."""
+        if not connection.outgoing:
+            self._answering.append(connection)
+        connection.outgoing.append(answer)
+
+    def flush(self) -> None:
+        """Send what was answered, as far as the sockets take it."""
+        answering, self._answering = self._answering, []
+        for connection in answering:
+            pieces, connection.outgoing = connection.outgoing, []
+            fresh = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            connection.unsent = memoryview(
+                b"".join((connection.unsent, fresh)) if connection.unsent else fresh
+            )
+            self._send(connection)
+
+    def _accept(self) -> None:
+        with contextlib.suppress(BlockingIOError, ConnectionError):
+            accepted, _ = self._listener.accept()
+            accepted.setblocking(False)
+            connection = Connection(accepted)
+            connection.events = selectors.EVENT_READ
+            self._selector.register(accepted, connection.events, connection)
+            self.answer(connection, self._hello)
+
+    def _receive(
+        self, connection: Connection, calls: list[tuple[Connection, frames.Frame]], limit_bytes: int
+    ) -> int:
+        """Take what has arrived on one connection; how many bytes that was."""
+        received = 0
+        try:
+            while received < limit_bytes or not received:
+                data = connection.peer.recv(_RECEIVE_BYTES)
+                if not data:
+                    self._drop(connection)
+                    break
+                received += len(data)
+                for frame in connection.decoder.feed(data):
+                    if frame.kind == frames.CALL:
+                        calls.append((connection, frame))
+                    elif frame.kind == frames.PING:
+                        self.answer(connection, frames.encode(frames.RESULT, frame.id, self.counters))
+                    else:
+                        raise frames.FrameError(f"a worker takes no frame of kind {frame.kind}")
+                if len(data) < _RECEIVE_BYTES:
+                    break
+        except BlockingIOError:
+            pass
+        except (ConnectionError, frames.FrameError):
+            self._drop(connection)
+        return received
+
+    def _send(self, connection: Connection) -> None:
+        if not connection.events:
+            return  # it is gone
+        try:
+            while connection.unsent:
+                connection.unsent = connection.unsent[connection.peer.send(connection.unsent) :]
+        except BlockingIOError:
+            pass
+        except ConnectionError:
+            self._drop(connection)
+            return
+        events = selectors.EVENT_READ if len(connection.unsent) < _UNSENT_LIMIT_BYTES else 0
+        if connection.unsent:
+            events |= selectors.EVENT_WRITE
+        if events != connection.events:
+            connection.events = events
+            self._selector.modify(connection.peer, events, connection)
+
+    def _drop(self, connection: Connection) -> None:
+        if connection.events:
+            connection.events = 0
+            self._selector.unregister(connection.peer)
+            connection.peer.close()
+
+
+def refuse(listener: socket.socket, fault: Mapping[str, Any]) -> None:
+    """Tell everyone who is waiting for this worker why it will never be ready.
+
+    The server connects as soon as the process exists, so it waits already or will come within moments.
+    """
+    answer = frames.encode(frames.FAULT, 0, fault)
+    deadline = time.monotonic() + _FIRST_REFUSAL_WAIT_S
+    while True:
+        listener.settimeout(max(deadline - time.monotonic(), 0.001))
+        try:
+            connection, _ = listener.accept()
+        except OSError:
+            return
+        with contextlib.suppress(OSError), connection:
+            connection.settimeout(1.0)
+            connection.sendall(answer)
+        deadline = 0.0  # further ones only if they have come already
