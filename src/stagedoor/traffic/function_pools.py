@@ -14,7 +14,6 @@ from typing import Any, Literal, NamedTuple
 
 from stagedoor.domain.clock import Clock
 from stagedoor.domain.errors import AwsError
-from stagedoor.store.log_events import LogEvents
 from stagedoor.store.records import Records
 from stagedoor.traffic.channel import Channel
 from stagedoor.traffic.function_output import FunctionOutput
@@ -99,10 +98,10 @@ def _ignore() -> None:
 class FunctionPools:
     """All function workers of the server."""
 
-    def __init__(self, records: Records, log_events: LogEvents, clock: Clock, concurrency: int) -> None:
+    def __init__(self, records: Records, log_writer: LogWriter, clock: Clock, concurrency: int) -> None:
         """``concurrency`` is the most workers over all functions; ``records`` only tells what changed."""
         self.routes = FunctionRoutes(records)
-        self.log_writer = LogWriter(log_events)
+        self.log_writer = log_writer
         self.clock = clock
         self.concurrency = concurrency
         self._workers: dict[str, FunctionWorker] = {}

@@ -32,14 +32,19 @@ class LogWriter:
         self._log_events = log_events
         self._pending: dict[LogPlace, list[tuple[int, str]]] = {}
         self._pending_bytes = 0
-        self._flushing: asyncio.Task[None] | None = None
+        # Done when what is pending now has been stored; None while nothing is.
+        self._stored: asyncio.Future[None] | None = None
+        self._storing: asyncio.Task[None] | None = None
 
     def write(self, place: LogPlace, timestamp_ms: int, message: str) -> None:
         """Take one event; it is in the store a few hundredths of a second later."""
         self._pending.setdefault(place, []).append((timestamp_ms, message))
         self._pending_bytes += len(message)
-        if self._flushing is None:
-            self._flushing = asyncio.get_running_loop().create_task(self._flush())
+        if self._stored is None:
+            loop = asyncio.get_running_loop()
+            self._stored = loop.create_future()
+            if self._storing is None:
+                self._storing = loop.create_task(self._store_all())
 
     @property
     def is_full(self) -> bool:
@@ -48,17 +53,23 @@ class LogWriter:
 
     async def drained(self) -> None:
         """Return when everything written so far is in the store (or was lost with a message in the server's log)."""
-        while self._flushing is not None:
-            await asyncio.shield(self._flushing)
+        if self._stored is not None:
+            await asyncio.shield(self._stored)
+        elif self._storing is not None:
+            await asyncio.shield(self._storing)
 
-    async def _flush(self) -> None:
+    async def _store_all(self) -> None:
         try:
-            while self._pending:
+            while self._stored is not None:
                 await asyncio.sleep(0 if self.is_full else _BATCH_PAUSE_S)
-                batch, self._pending, self._pending_bytes = self._pending, {}, 0
-                await asyncio.to_thread(self._store, batch)
+                batch, stored = self._pending, self._stored
+                self._pending, self._pending_bytes, self._stored = {}, 0, None
+                try:
+                    await asyncio.to_thread(self._store, batch)
+                finally:
+                    stored.set_result(None)
         finally:
-            self._flushing = None
+            self._storing = None
 
     def _store(self, batch: dict[LogPlace, list[tuple[int, str]]]) -> None:
         for place, events in batch.items():
