@@ -32,7 +32,7 @@ class LogWriter:
         self._log_events = log_events
         self._pending: dict[LogPlace, list[tuple[int, str]]] = {}
         self._pending_bytes = 0
-        # Done when what is pending now has been stored; None while nothing is.
+        # Done when everything written so far has been stored: batches are stored one after the other.
         self._stored: asyncio.Future[None] | None = None
         self._storing: asyncio.Task[None] | None = None
 
@@ -40,7 +40,8 @@ class LogWriter:
         """Take one event; it is in the store a few hundredths of a second later."""
         self._pending.setdefault(place, []).append((timestamp_ms, message))
         self._pending_bytes += len(message)
-        if self._stored is None:
+        if len(self._pending) == 1 and len(self._pending[place]) == 1:
+            # The first of a new batch.
             loop = asyncio.get_running_loop()
             self._stored = loop.create_future()
             if self._storing is None:
@@ -55,15 +56,13 @@ class LogWriter:
         """Return when everything written so far is in the store (or was lost with a message in the server's log)."""
         if self._stored is not None:
             await asyncio.shield(self._stored)
-        elif self._storing is not None:
-            await asyncio.shield(self._storing)
 
     async def _store_all(self) -> None:
         try:
-            while self._stored is not None:
+            while self._pending and self._stored is not None:
                 await asyncio.sleep(0 if self.is_full else _BATCH_PAUSE_S)
                 batch, stored = self._pending, self._stored
-                self._pending, self._pending_bytes, self._stored = {}, 0, None
+                self._pending, self._pending_bytes = {}, 0
                 try:
                     await asyncio.to_thread(self._store, batch)
                 finally:
