@@ -1,0 +1,1 @@
+"""SageMaker's control plane. Operations record intent; ``reconcile`` makes it true."""
