@@ -1,0 +1,1 @@
+"""SageMaker Runtime: invocations of endpoints."""
