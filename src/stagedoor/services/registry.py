@@ -13,7 +13,19 @@ from stagedoor.services.call import Operation
 
 # One list per service: its modules, each holding the operations of one resource.
 MODULES: dict[str, tuple[str, ...]] = {
-    "s3": ("buckets", "bucket_settings", "objects", "listing", "multipart", "tagging"),
+    "s3": (
+        "buckets",
+        "bucket_settings",
+        "bucket_policies",
+        "bucket_defaults",
+        "objects",
+        "object_attributes",
+        "copies",
+        "deletions",
+        "listing",
+        "multipart",
+        "tagging",
+    ),
     "iam": ("roles", "policies", "users", "access_keys"),
     "sts": ("identity", "sessions"),
     "sagemaker": ("models", "endpoint_configs", "endpoints", "training_jobs", "transform_jobs", "tags"),
@@ -39,7 +51,11 @@ def operations(service: str) -> dict[str, Operation]:
     found: dict[str, Operation] = {}
     for module in _modules(service):
         for name, value in vars(module).items():
-            if callable(value) and not name.startswith("_") and getattr(value, "__module__", "") == module.__name__:
+            if (
+                callable(value)
+                and not name.startswith("_")
+                and getattr(value, "__module__", "") == module.__name__
+            ):
                 found[name] = value
     return found
 

@@ -113,7 +113,10 @@ class ContentWriter:
         self._block_value = self._block_filled = 0
 
     def commit(self) -> Content:
-        """Make the bytes durable under a new id. They stay until ``Contents.delete``."""
+        """Make the bytes durable under a new id. They stay until ``Contents.delete``. No bytes: id "", no file."""
+        if not self.size_bytes:
+            self.abort()
+            return Content("", 0, b"")
         if self._block_filled:
             self._end_block()
         _sync(self._file.fileno())
@@ -192,7 +195,7 @@ class Contents:
     def delete(self, content_ids: Iterable[str]) -> None:
         """Remove contents that no row refers to; those under lease go when the last reader lets go."""
         with self._lock:
-            for content_id in content_ids:
+            for content_id in filter(None, content_ids):
                 if self._leased[content_id] > 0:
                     self._doomed.add(content_id)
                 else:

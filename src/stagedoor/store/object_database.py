@@ -85,7 +85,7 @@ CREATE TABLE IF NOT EXISTS s3_upload_parts (
     number INTEGER NOT NULL,
     size_bytes INTEGER NOT NULL,
     etag TEXT NOT NULL,
-    checksum TEXT NOT NULL,
+    checksums BLOB NOT NULL,
     last_modified REAL NOT NULL,
     UNIQUE (upload_id, number)
 );
@@ -174,7 +174,7 @@ class WriteTransaction:
         """Note newly written contents; they need a segment in the same transaction."""
         self.connection.executemany(
             "INSERT OR IGNORE INTO s3_contents VALUES (?,?,?)",
-            ((content.id, content.size_bytes, content.block_checksums) for content in contents),
+            ((content.id, content.size_bytes, content.block_checksums) for content in contents if content.id),
         )
 
     def add_segments(self, owner: int, segments: Iterable[Segment]) -> None:

@@ -47,12 +47,12 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """An uploaded part. ``etag`` is its MD5 in hex; ``checksum`` base64, "" for none."""
+    """An uploaded part. ``etag`` is its MD5 in hex; ``checksums`` base64 values by algorithm."""
 
     number: int
     size_bytes: int
     etag: str
-    checksum: str
+    checksums: Mapping[str, str]
     last_modified: float
 
 
@@ -101,11 +101,11 @@ def _parts(
     connection: sqlite3.Connection, upload_id: str, after: int = 0, limit: int = -1
 ) -> dict[int, tuple[int, Part]]:
     rows = connection.execute(
-        "SELECT id, number, size_bytes, etag, checksum, last_modified FROM s3_upload_parts"
+        "SELECT id, number, size_bytes, etag, checksums, last_modified FROM s3_upload_parts"
         " WHERE upload_id=? AND number>? ORDER BY number LIMIT ?",
         (upload_id, after, limit),
     )
-    return {row[1]: (row[0], Part(*row[1:])) for row in rows}
+    return {row[1]: (row[0], Part(*row[1:4], orjson.loads(row[4]), row[5])) for row in rows}
 
 
 def _new_upload_id() -> str:
@@ -165,14 +165,14 @@ class UploadRows:
                 transaction.drop_segments(-old[0])
                 connection.execute("DELETE FROM s3_upload_parts WHERE id=?", old)
             cursor = connection.execute(
-                "INSERT INTO s3_upload_parts (upload_id, number, size_bytes, etag, checksum, last_modified)"
+                "INSERT INTO s3_upload_parts (upload_id, number, size_bytes, etag, checksums, last_modified)"
                 " VALUES (?,?,?,?,?,?)",
                 (
                     upload.upload_id,
                     part.number,
                     part.size_bytes,
                     part.etag,
-                    part.checksum,
+                    packed(part.checksums),
                     part.last_modified,
                 ),
             )
