@@ -8,9 +8,9 @@ function drops its routes before the writer gets its answer, so no later invocat
 import asyncio
 import random
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from stagedoor.store.records import Key, Records
 
@@ -36,7 +36,6 @@ class FunctionVersion:
     revision: str
     timeout_s: int
     memory_mb: int
-    log_group: str
     reserved: int | None = None
 
 
@@ -44,12 +43,12 @@ class FunctionVersion:
 class FunctionRoute:
     """Where the calls for one qualifier go: ``choices`` are versions with weights that sum up to 1.
 
-    ``arn`` names the function with the qualifier; ``policy`` is the resource policy of that qualifier, None without one.
+    ``arn`` names the function with the qualifier; ``policy`` is the resource policy of that qualifier (JSON text), None without one.
     """
 
     arn: str
     choices: tuple[tuple[FunctionVersion, float], ...]
-    policy: Mapping[str, Any] | None = field(default=None, hash=False)
+    policy: str | None = field(default=None, repr=False)
 
     def pick(self) -> FunctionVersion:
         """One of the versions, by weight."""

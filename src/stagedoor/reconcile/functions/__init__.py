@@ -1,0 +1,1 @@
+"""Function workers and queued events: as many workers as demand asks for, every queued event run."""
