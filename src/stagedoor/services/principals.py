@@ -1,0 +1,328 @@
+"""Who has which access key, and which policies apply to them: all of IAM that every request needs, in memory.
+
+Place in the flow: ``front.authenticate`` asks ``by_access_key`` for each request; reconcilers and function pools ask
+``role_credentials`` for what they run; ``services.sts`` uses the same to answer AssumeRole.
+
+Records: ``iam.user``, ``iam.role``, ``iam.policy`` (customer managed) and ``iam.access_key``, all under region ``""``. They
+are read once; afterwards a listener keeps up with every commit before its caller gets an answer, so a key that was made
+inactive or a policy that was detached is out of force with the very next request. Root accounts are not records: ``app``
+passes their key pairs.
+"""
+
+import hmac
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+from stagedoor.authz import managed
+from stagedoor.authz.caller import Caller
+from stagedoor.authz.session_tokens import Credentials, SessionClaims, SessionTokens
+from stagedoor.authz.sigv4 import Reason, SignatureError
+from stagedoor.domain.arns import Arn
+from stagedoor.store.records import Document, Key, Records
+
+KINDS: Final = ("iam.user", "iam.role", "iam.policy", "iam.access_key")
+# What stands in for the secret of a key that does not exist, so that both cases take the same time.
+UNKNOWN_SECRET: Final = "stagedoor/no/such/access/key/000000000000"  # noqa: S105
+_MAX_CACHED: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class RootAccount:
+    """One account's root key pair."""
+
+    account_id: str
+    access_key_id: str
+    secret_access_key: str = field(repr=False)
+    display_name: str = ""
+
+
+class Credential(NamedTuple):
+    """What an access key stands for."""
+
+    secret: str
+    caller: Caller
+
+
+class NoSuchRoleError(LookupError):
+    """A role does not exist (any more). The text names it."""
+
+
+def read_accounts(text: str) -> tuple[RootAccount, ...]:
+    """The accounts of an ``--accounts`` file. ValueError says what is wrong with it."""
+    entries = json.loads(text)
+    if not isinstance(entries, list):
+        raise ValueError("the accounts file must hold a list of objects")
+    accounts: list[RootAccount] = []
+    for number, entry in enumerate(entries, start=1):
+        wanted = ("account_id", "access_key_id", "secret_access_key")
+        if not isinstance(entry, dict) or not all(
+            isinstance(entry.get(name), str) and entry[name] for name in wanted
+        ):
+            raise ValueError(f"account {number} needs {', '.join(wanted)}")
+        if not (entry["account_id"].isdigit() and len(entry["account_id"]) == 12):
+            raise ValueError(f"account {number}: account_id must have 12 digits, not {entry['account_id']!r}")
+        accounts.append(
+            RootAccount(
+                entry["account_id"],
+                entry["access_key_id"],
+                entry["secret_access_key"],
+                str(entry.get("display_name", "")),
+            )
+        )
+    return tuple(accounts)
+
+
+class Principals:
+    """Users, roles and their policies as the next request sees them. Thread-safe; nothing here blocks."""
+
+    def __init__(
+        self, records: Records, session_tokens: SessionTokens, root_accounts: Sequence[RootAccount] = ()
+    ) -> None:
+        self._records = records
+        self._session_tokens = session_tokens
+        self._roots = {
+            account.access_key_id: Credential(account.secret_access_key, _root_caller(account))
+            for account in root_accounts
+        }
+        self.root_accounts = tuple(root_accounts)
+        self._documents: dict[Key, Document] = {}
+        self._access_keys: dict[str, Key] = {}
+        # Replaced as a whole by the listener: what a request worked out from older documents gets into an old cache.
+        self._cache: dict[str, Credential] = {}
+        records.subscribe("iam.", self._changed)
+        for kind in KINDS:
+            for record in records.list(kind):
+                self._set(record.key, record.document)
+
+    # Asked by every request.
+
+    def by_access_key(self, access_key_id: str, session_token: str | None, now: float) -> Credential:
+        """The secret and the caller behind a key.
+
+        SignatureError UNKNOWN_KEY (none such, inactive, or a temporary one without its token), TOKEN_INVALID,
+        TOKEN_EXPIRED.
+        """
+        root = self._roots.get(access_key_id)
+        if root is not None and session_token is None:
+            return root
+        cache = self._cache
+        cache_key = session_token or access_key_id
+        found = cache.get(cache_key)
+        if found is not None and found.caller.access_key_id == access_key_id:
+            if found.caller.expires_at is not None and found.caller.expires_at <= now:
+                raise SignatureError(
+                    Reason.TOKEN_EXPIRED, "The security token included in the request is expired"
+                )
+            return found
+        if session_token is not None:
+            found = self._session(access_key_id, session_token, now)
+        else:
+            found = self._long_term(access_key_id)
+        if len(cache) >= _MAX_CACHED:
+            cache.clear()
+        cache[cache_key] = found
+        return found
+
+    def _long_term(self, access_key_id: str) -> Credential:
+        key = self._access_keys.get(access_key_id)
+        document = self._documents.get(key) if key else None
+        if key is None or document is None or document["Status"] != "Active":
+            raise _unknown_key(access_key_id)
+        user = self._documents.get(Key("iam.user", key.account_id, "", document["UserName"]))
+        if user is None:
+            raise _unknown_key(access_key_id)
+        return Credential(document["secretAccessKey"], self._user_caller(key.account_id, user, access_key_id))
+
+    def _session(self, access_key_id: str, session_token: str, now: float) -> Credential:
+        claims = self._session_tokens.open(session_token, access_key_id, now)
+        caller = self._session_caller(claims)
+        if caller is None:
+            raise SignatureError(
+                Reason.TOKEN_INVALID, "The security token included in the request is invalid"
+            )
+        return Credential(self._session_tokens.secret_access_key(access_key_id), caller)
+
+    def _session_caller(self, claims: SessionClaims) -> Caller | None:
+        """The caller of a session; None when its role or user is gone."""
+        if claims.kind == "root":
+            known = any(
+                hmac.compare_digest(root.caller.account_id, claims.account_id)
+                for root in self._roots.values()
+            )
+            policies: tuple[str, ...] = ()
+            tags: dict[str, str] = {}
+            if not known:
+                return None
+        else:
+            kind, id_member = (
+                ("iam.role", "RoleId") if claims.kind == "assumed-role" else ("iam.user", "UserId")
+            )
+            name = (claims.role_arn or claims.arn).rpartition("/")[2]
+            document = self._documents.get(Key(kind, claims.account_id, "", name))
+            if document is None or document[id_member] != claims.principal_id:
+                return None
+            policies = self.policies_of(claims.account_id, document)
+            tags = _tags(document)
+        return Caller(
+            claims.kind,
+            claims.account_id,
+            claims.arn,
+            claims.user_id,
+            claims.access_key_id,
+            claims.role_arn,
+            policies,
+            self._session_policies(claims),
+            tuple((tags | dict(claims.tags)).items()),
+            claims.expires_at,
+        )
+
+    def _session_policies(self, claims: SessionClaims) -> tuple[str, ...]:
+        texts = list(claims.session_policies)
+        for arn in claims.session_policy_arns:
+            # A managed policy that was deleted meanwhile allows nothing.
+            texts.append(self.managed_document(claims.account_id, arn) or '{"Statement": []}')
+        return tuple(texts)
+
+    def _user_caller(self, account_id: str, user: Document, access_key_id: str) -> Caller:
+        return Caller(
+            "user",
+            account_id,
+            user["Arn"],
+            user["UserId"],
+            access_key_id,
+            policies=self.policies_of(account_id, user),
+            tags=tuple(_tags(user).items()),
+        )
+
+    # Roles, for whoever runs something in their name.
+
+    def role(self, role_arn: str) -> Document:
+        """The role's record. NoSuchRoleError when there is none with exactly this ARN."""
+        try:
+            arn = Arn.parse(role_arn)
+        except ValueError:
+            raise NoSuchRoleError(f"{role_arn} is not the ARN of a role") from None
+        name = arn.resource.rpartition("/")[2]
+        document = self._documents.get(Key("iam.role", arn.account_id, "", name))
+        if document is None or document["Arn"] != role_arn:
+            raise NoSuchRoleError(f"The role {role_arn} does not exist")
+        return document
+
+    def role_policies(self, role_arn: str) -> tuple[str, ...]:
+        """The policy documents of a role: inline, then attached. NoSuchRoleError."""
+        return self.policies_of(Arn.parse(role_arn).account_id, self.role(role_arn))
+
+    def caller_for_role(self, role_arn: str, session_name: str) -> Caller:
+        """The role's session as a caller, for decisions without a request. NoSuchRoleError."""
+        role = self.role(role_arn)
+        account_id = Arn.parse(role_arn).account_id
+        return Caller(
+            "assumed-role",
+            account_id,
+            session_arn(role_arn, session_name),
+            f"{role['RoleId']}:{session_name}",
+            role_arn=role_arn,
+            policies=self.policies_of(account_id, role),
+            tags=tuple(_tags(role).items()),
+        )
+
+    def role_credentials(self, role_arn: str, session_name: str, now: float, duration_s: int) -> Credentials:
+        """Temporary credentials of a role, as a service gets them for what it runs. NoSuchRoleError.
+
+        The caller of this method answers for the role's trust in that service: see ``trusts``.
+        """
+        role = self.role(role_arn)
+        return self._session_tokens.issue(
+            SessionClaims(
+                kind="assumed-role",
+                account_id=Arn.parse(role_arn).account_id,
+                arn=session_arn(role_arn, session_name),
+                user_id=f"{role['RoleId']}:{session_name}",
+                principal_id=role["RoleId"],
+                issued_at=int(now),
+                expires_at=int(now) + duration_s,
+                role_arn=role_arn,
+                session_name=session_name,
+            )
+        )
+
+    # Policies.
+
+    def policies_of(self, account_id: str, entity: Document) -> tuple[str, ...]:
+        """The documents of a user's or role's record: inline ones, then attached ones."""
+        texts = list(entity.get("inlinePolicies", {}).values())
+        for arn in entity.get("attachedPolicies", []):
+            document = self.managed_document(account_id, arn)
+            if document is not None:
+                texts.append(document)
+        return tuple(texts)
+
+    def managed_document(self, account_id: str, policy_arn: str) -> str | None:
+        """The default version of a managed policy: AWS's, or the account's own. None when there is none."""
+        if policy_arn.startswith(managed.ARN_PREFIX):
+            return managed.document(policy_arn)
+        policy = self._documents.get(Key("iam.policy", account_id, "", policy_arn.rpartition("/")[2]))
+        if policy is None or policy["Arn"] != policy_arn:
+            return None
+        return next(
+            version["Document"]
+            for version in policy["versions"]
+            if version["VersionId"] == policy["DefaultVersionId"]
+        )
+
+    def account_of_access_key(self, access_key_id: str) -> str | None:
+        """The account a long-term key belongs to; None when there is no such key."""
+        root = self._roots.get(access_key_id)
+        if root is not None:
+            return root.caller.account_id
+        key = self._access_keys.get(access_key_id)
+        return key.account_id if key else None
+
+    def has_account(self, account_id: str) -> bool:
+        """Whether this server has an account of this id."""
+        return any(root.caller.account_id == account_id for root in self._roots.values())
+
+    # Keeping up with commits.
+
+    def _changed(self, keys: frozenset[Key]) -> None:
+        for key in keys:
+            if key.kind in KINDS:
+                record = self._records.get(key)
+                self._set(key, record.document if record else None)
+        self._cache = {}
+
+    def _set(self, key: Key, document: Document | None) -> None:
+        if document is not None:
+            self._documents[key] = document
+            if key.kind == "iam.access_key":
+                self._access_keys[key.name] = key
+        else:
+            self._documents.pop(key, None)
+            if key.kind == "iam.access_key":
+                self._access_keys.pop(key.name, None)
+
+
+def session_arn(role_arn: str, session_name: str) -> str:
+    """``arn:aws:sts::ACCOUNT:assumed-role/ROLE/SESSION``: without the role's path, as AWS has it."""
+    arn = Arn.parse(role_arn)
+    name = arn.resource.rpartition("/")[2]
+    return str(Arn("sts", "", arn.account_id, f"assumed-role/{name}/{session_name}", arn.partition))
+
+
+def _root_caller(account: RootAccount) -> Caller:
+    arn = f"arn:aws:iam::{account.account_id}:root"
+    return Caller("root", account.account_id, arn, account.account_id, account.access_key_id)
+
+
+def _unknown_key(access_key_id: str) -> SignatureError:
+    return SignatureError(
+        Reason.UNKNOWN_KEY,
+        "The security token included in the request is invalid.",
+        details={"AWSAccessKeyId": access_key_id},
+    )
+
+
+def _tags(entity: dict[str, Any]) -> dict[str, str]:
+    return {tag["Key"]: tag["Value"] for tag in entity.get("Tags", [])}
