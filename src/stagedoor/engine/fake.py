@@ -198,7 +198,7 @@ class _FakeRun:
             writer.transport.abort()
         if self._server is not None:
             self._server.close()
-            Path(self.placement.address.removeprefix("unix:")).unlink(missing_ok=True)
+            scratch.remove(Path(self.placement.address.removeprefix("unix:")))
         current = asyncio.current_task()
         for task in list(self._tasks):
             if task is not current:
@@ -242,7 +242,7 @@ class _FakeRun:
                 self._writers.discard(writer)
                 await self.end(1)
                 return
-            hello = {"ready": True, "pid": os.getpid(), "load_s": 0.0, "rungs": [], "details": {}}
+            hello: dict[str, Any] = {"ready": True, "pid": os.getpid(), "load_s": 0.0, "rungs": [], "details": {}}
             writer.write(frames.encode(frames.HELLO, 0, hello))
             decoder = frames.Decoder()
             while data := await reader.read(65536):
