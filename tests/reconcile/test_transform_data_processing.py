@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stagedoor.reconcile.transform.data_processing import DataProcessing, RecordError
-from stagedoor.reconcile.transform.json_path import JsonPath, JsonPathError
+from stagedoor.domain.json_path import JsonPath, JsonPathError
 
 
 def processing(content_type: str, assemble: str = "None", **members: str) -> DataProcessing:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
-from stagedoor.reconcile.transform.json_path import JsonPath, JsonPathError
+from stagedoor.domain.json_path import JsonPath, JsonPathError
 
 Shape = Literal["csv", "json", "jsonlines"]
 

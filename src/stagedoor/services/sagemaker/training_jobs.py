@@ -1,0 +1,276 @@
+"""Training jobs: built-in algorithms on data in S3.
+
+Creating a job records it as InProgress and Starting; ``reconcile.training`` takes it from there. What a request may say is of
+three kinds. Honoured: data, hyperparameters, image, environment, output, time limits, metrics. Recorded, since it chooses
+hardware, networks or keys that a single machine does not have and changes nothing about the model: instance types and
+volumes, VpcConfig, network isolation (the algorithms do not use a network), encryption keys (artifacts are stored like
+all objects here), managed spot training, retries, and the profiler's and debugger's settings, which SDKs send with every
+job. Everything else is refused by name.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from stagedoor.domain import images
+from stagedoor.domain.errors import AwsError
+from stagedoor.services.call import Answer, Call
+from stagedoor.services.sagemaker import job_data, names, paging, roles, tag_sets
+from stagedoor.services.sagemaker.names import TRAINING_JOB, validation
+from stagedoor.services.sagemaker.refusals import refuse, unsupported
+from stagedoor.store.records import AlreadyExistsError, Record
+from stagedoor.worker.algorithms import xgboost_metrics
+
+_NOT_YET = (
+    "CheckpointConfig",
+    "DebugRuleConfigurations",
+    "TensorBoardOutputConfig",
+    "ExperimentConfig",
+    "ProfilerRuleConfigurations",
+    "ServerlessJobConfig",
+    "MlflowConfig",
+    "ModelPackageConfig",
+)
+_ALGORITHM_NOT_YET = ("AlgorithmName", "ContainerEntrypoint", "ContainerArguments")
+_RESOURCES_NOT_YET = (
+    "InstanceGroups",
+    "KeepAlivePeriodInSeconds",
+    "TrainingPlanArn",
+    "InstancePlacementConfig",
+    "InstancePreferences",
+)
+_SWITCHES_NOT_YET = {
+    "RemoteDebugConfig": "EnableRemoteDebug",
+    "InfraCheckConfig": "EnableInfraCheck",
+    "SessionChainingConfig": "EnableSessionTagChaining",
+}
+_DEFAULT_MAX_RUNTIME_S = 86_400
+_TERMINAL = ("Completed", "Failed", "Stopped")
+_METRIC_DEFINITIONS = {"xgboost": xgboost_metrics.definitions}
+
+
+def create_training_job(call: Call, request: dict[str, Any]) -> Answer:
+    """CreateTrainingJob: all that can be known before the job runs is checked now."""
+    name = request["TrainingJobName"]
+    _refuse_what_is_not_built(request)
+    algorithm = _algorithm(request["AlgorithmSpecification"])
+    roles.require_role(call, request["RoleArn"])
+    stopping = _stopping_condition(request)
+    channels = [
+        _channel(call, channel, request, number) for number, channel in enumerate(_channels(request), 1)
+    ]
+    job_data.check_output(call, request["OutputDataConfig"]["S3OutputPath"], "OutputDataConfig.S3OutputPath")
+    arn = names.arn(call, TRAINING_JOB, name)
+    document = {member: value for member, value in request.items() if member != "Tags"} | {
+        "TrainingJobArn": arn,
+        "TrainingJobStatus": "InProgress",
+        "SecondaryStatus": "Starting",
+        "SecondaryStatusTransitions": [
+            {"Status": "Starting", "StartTime": call.now, "StatusMessage": "Starting the training job"}
+        ],
+        "AlgorithmSpecification": _described_algorithm(request["AlgorithmSpecification"], algorithm),
+        "InputDataConfig": channels,
+        "OutputDataConfig": {"KmsKeyId": "", "CompressionType": "GZIP"} | request["OutputDataConfig"],
+        "StoppingCondition": stopping,
+        "EnableNetworkIsolation": bool(request.get("EnableNetworkIsolation")),
+        "EnableInterContainerTrafficEncryption": bool(request.get("EnableInterContainerTrafficEncryption")),
+        "EnableManagedSpotTraining": bool(request.get("EnableManagedSpotTraining")),
+        "CreationTime": call.now,
+        "LastModifiedTime": call.now,
+        "algorithm": algorithm.name,
+    }
+    try:
+        with call.house.records.transaction() as transaction:
+            transaction.insert(names.key(call, TRAINING_JOB, name), document)
+            tag_sets.add(transaction, arn, request.get("Tags"))
+    except AlreadyExistsError:
+        raise AwsError(
+            "ResourceInUse",
+            "Training job names must be unique within an AWS account and region, and a training job with this name "
+            f"already exists ({arn})",
+            status=400,
+        ) from None
+    return {"TrainingJobArn": arn}
+
+
+def _refuse_what_is_not_built(request: dict[str, Any]) -> None:
+    refuse(request, _NOT_YET)
+    for member, switch in _SWITCHES_NOT_YET.items():
+        refuse(request.get(member, {}), (switch,), f"{member}.")
+    resources = request.get("ResourceConfig")
+    if resources is None:
+        raise validation("ResourceConfig is required.")
+    refuse(resources, _RESOURCES_NOT_YET, "ResourceConfig.")
+    for member in ("InstanceType", "InstanceCount"):
+        if member not in resources:
+            raise validation(f"ResourceConfig.{member} is required.")
+    if resources["InstanceCount"] > 1:
+        raise unsupported(
+            f"ResourceConfig.InstanceCount {resources['InstanceCount']} (distributed training)", "Use 1."
+        )
+    if request["OutputDataConfig"].get("CompressionType", "GZIP") != "GZIP":
+        raise unsupported("OutputDataConfig.CompressionType NONE", "Use GZIP.")
+
+
+def _algorithm(specification: Mapping[str, Any]) -> images.Algorithm:
+    path = "AlgorithmSpecification."
+    refuse(specification, _ALGORITHM_NOT_YET, path)
+    if (
+        specification.get("TrainingImageConfig", {}).get("TrainingRepositoryAccessMode", "Platform")
+        != "Platform"
+    ):
+        raise unsupported(f"{path}TrainingImageConfig.TrainingRepositoryAccessMode Vpc")
+    _require_file_mode(specification["TrainingInputMode"], f"{path}TrainingInputMode")
+    if "TrainingImage" not in specification:
+        raise validation(f"{path}TrainingImage is required.")
+    try:
+        algorithm = images.resolve(specification["TrainingImage"])
+    except images.UnsupportedImageError as error:
+        raise validation(str(error)) from error
+    if specification.get("MetricDefinitions"):
+        raise validation(
+            "You can't override the metric definitions for Amazon SageMaker algorithms. Please retry your request "
+            "without specifying metric definitions."
+        )
+    return algorithm
+
+
+def _described_algorithm(specification: dict[str, Any], algorithm: images.Algorithm) -> dict[str, Any]:
+    """As AWS describes it: built-in algorithms bring their metrics."""
+    return (
+        {"EnableSageMakerMetricsTimeSeries": False}
+        | specification
+        | {"MetricDefinitions": _METRIC_DEFINITIONS[algorithm.name]()}
+    )
+
+
+def _require_file_mode(mode: str, member: str) -> None:
+    if mode != "File":
+        raise unsupported(f"{member} {mode}", "Use File.")
+
+
+def _stopping_condition(request: dict[str, Any]) -> dict[str, Any]:
+    stopping = {"MaxRuntimeInSeconds": _DEFAULT_MAX_RUNTIME_S} | request.get("StoppingCondition", {})
+    wait_s = stopping.get("MaxWaitTimeInSeconds")
+    if not request.get("EnableManagedSpotTraining"):
+        if wait_s is not None:
+            raise validation("MaxWaitTimeInSeconds can be set only when EnableManagedSpotTraining is true.")
+    elif wait_s is None or wait_s < stopping["MaxRuntimeInSeconds"]:
+        raise validation(
+            "Invalid MaxWaitTimeInSeconds. It must be present and be greater than or equal to MaxRuntimeInSeconds when "
+            "EnableManagedSpotTraining is true."
+        )
+    return stopping
+
+
+def _channels(request: dict[str, Any]) -> list[dict[str, Any]]:
+    channels: list[dict[str, Any]] = request.get("InputDataConfig", [])
+    seen: set[str] = set()
+    for channel in channels:
+        if channel["ChannelName"] in seen:
+            raise validation(f"Channel names must be unique; {channel['ChannelName']} occurs more than once.")
+        seen.add(channel["ChannelName"])
+    return channels
+
+
+def _channel(call: Call, channel: dict[str, Any], request: dict[str, Any], number: int) -> dict[str, Any]:
+    """The channel with AWS's defaults; ValidationException for what cannot be honoured."""
+    path = f"InputDataConfig.{number}."
+    refuse(channel, ("ShuffleConfig",), path)
+    _require_file_mode(channel.get("InputMode", "File"), f"{path}InputMode")
+    if channel.get("RecordWrapperType", "None") != "None":
+        raise unsupported(f"{path}RecordWrapperType {channel['RecordWrapperType']}", "It is for Pipe mode.")
+    job_data.check_source(call, channel["DataSource"], f"{path}DataSource.", request["RoleArn"])
+    source = {"S3DataDistributionType": "FullyReplicated"} | channel["DataSource"]["S3DataSource"]
+    return (
+        {"CompressionType": "None", "RecordWrapperType": "None"}
+        | channel
+        | {"DataSource": {"S3DataSource": source}}
+    )
+
+
+def describe_training_job(call: Call, request: dict[str, Any]) -> Answer:
+    """DescribeTrainingJob: what was asked for, and how far it is."""
+    document = names.public(_existing(call, request["TrainingJobName"]).document)
+    document["ProfilingStatus"] = "Disabled"  # nothing is profiled, whatever ProfilerConfig wishes
+    return {member: value for member, value in document.items() if value not in ({}, [])}
+
+
+def _existing(call: Call, name: str) -> Record:
+    record = call.house.records.get(names.key(call, TRAINING_JOB, name))
+    if record is None:
+        raise validation("Requested resource not found.")
+    return record
+
+
+def list_training_jobs(call: Call, request: dict[str, Any]) -> Answer:
+    """ListTrainingJobs, oldest first unless told otherwise."""
+    refuse(request, ("WarmPoolStatusEquals", "TrainingPlanArnEquals"))
+    members = (
+        "TrainingJobName",
+        "TrainingJobArn",
+        "CreationTime",
+        "TrainingEndTime",
+        "LastModifiedTime",
+        "TrainingJobStatus",
+        "SecondaryStatus",
+    )
+    summaries = [
+        {member: record.document[member] for member in members if member in record.document}
+        for record in call.house.records.list(TRAINING_JOB.kind, call.account_id, call.region)
+    ]
+    return paging.answer(
+        request,
+        summaries,
+        member="TrainingJobSummaries",
+        name_member="TrainingJobName",
+        status_member="TrainingJobStatus",
+        order="Ascending",
+    )
+
+
+def stop_training_job(call: Call, request: dict[str, Any]) -> Answer:
+    """StopTrainingJob: asks for the end; the reconciler ends it and saves what the algorithm left."""
+    key = names.key(call, TRAINING_JOB, request["TrainingJobName"])
+    with call.house.records.transaction() as transaction:
+        record = transaction.get(key)
+        if record is None:
+            raise validation("Requested resource not found.")
+        document = record.document
+        status = document["TrainingJobStatus"]
+        if status == "Stopping":
+            return {}
+        if status in _TERMINAL:
+            raise validation(f"The request was rejected because the training job is in status {status}.")
+        transitions = document["SecondaryStatusTransitions"]
+        transitions[-1]["EndTime"] = call.now
+        transitions.append(
+            {"Status": "Stopping", "StartTime": call.now, "StatusMessage": "Stopping the training job"}
+        )
+        document |= {
+            "TrainingJobStatus": "Stopping",
+            "SecondaryStatus": "Stopping",
+            "LastModifiedTime": call.now,
+        }
+        transaction.put(key, document)
+    return {}
+
+
+def delete_training_job(call: Call, request: dict[str, Any]) -> Answer:
+    """DeleteTrainingJob: forgets a job that has ended; its artifacts and logs stay."""
+    name = request["TrainingJobName"]
+    key = names.key(call, TRAINING_JOB, name)
+    with call.house.records.transaction() as transaction:
+        record = transaction.get(key)
+        if record is None:
+            raise validation("Requested resource not found.")
+        status = record.document["TrainingJobStatus"]
+        if status not in _TERMINAL:
+            raise AwsError(
+                "ResourceInUse",
+                f"The training job {name} is in status {status}; only jobs that have ended can be deleted. "
+                "Stop it first.",
+                status=400,
+            )
+        transaction.delete(key)
+        tag_sets.forget(transaction, names.arn(call, TRAINING_JOB, name))
+    return {}
