@@ -25,7 +25,7 @@ def _fake_behaviour(workload: Workload) -> Behaviour:
                 output=b"first\nsecond\nthird\n", exits_after_s=0.0, work=_write_model
             ),
             "probes.jobs:exit_with": Behaviour(output=b"about to leave\n", exits_after_s=0.0, exit_code=7),
-            "probes.jobs:run_until_stopped": Behaviour(output=b"running\n"),
+            "probes.jobs:run_until_stopped": Behaviour(output=b"running\n", work=_write_model),
             "probes.jobs:never_stop": Behaviour(output=b"running\n"),
         }[workload.spec["entry"]]
     return {
@@ -152,6 +152,21 @@ def test_stop_ends_it_and_is_no_error_when_repeated(house: House) -> None:
         await engine.stop("m", 5)
         await engine.stop("never heard of", 5)
         assert (await engine.inspect("m")).state == "unknown"
+
+    house(story)
+
+
+def test_terminate_asks_for_the_end_and_leaves_the_results(house: House) -> None:
+    async def story(engine: Engine, told: Told) -> None:
+        placement = await engine.start(houses.job("j", "run_until_stopped", pack_model=True))
+        await told.until(lambda: "running" in told.text("j"))
+        await engine.terminate("j")
+        assert await told.exit_of("j") == 0
+        await engine.terminate("j")
+        assert (Path(placement.scratch) / "opt/ml/output/model.tar.gz").exists()
+        await engine.stop("j", 5)
+        assert not houses.exists(placement.scratch)
+        await engine.terminate("never heard of")
 
     house(story)
 

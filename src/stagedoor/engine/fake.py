@@ -112,6 +112,15 @@ class FakeEngine:
             return Condition("unknown")
         return Condition("running") if run.exit_code is None else Condition("exited", run.exit_code)
 
+    async def terminate(self, workload_id: str) -> None:
+        """See ``Engine.terminate``. A job that has ``work`` does it and exits with its ``exit_code``."""
+        run = self._runs.get(workload_id)
+        if run is None or run.behaviour.ignores_sigterm:
+            return
+        if run.behaviour.work is not None and run.exit_code is None:
+            await self.finish(workload_id, run.behaviour.exit_code)
+        await run.end(-signal.SIGTERM)
+
     async def stop(self, workload_id: str, grace_s: float) -> None:
         """See ``Engine.stop``. What ignores SIGTERM is killed at once: nobody wants to wait in a test."""
         run = self._runs.get(workload_id)

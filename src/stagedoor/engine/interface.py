@@ -1,4 +1,4 @@
-"""The engine boundary: start a workload somewhere, say how it is, stop it. Six methods, JSON placements.
+"""The engine boundary: start a workload somewhere, say how it is, stop it. Seven methods, JSON placements.
 
 Place in the flow: ``reconcile.*.act`` calls it; ``traffic`` then reaches the worker by ``Placement.address`` and never
 through the engine, so an engine outage does not stop serving. ``tests/engine`` is the contract every engine passes.
@@ -89,6 +89,13 @@ class Engine(Protocol):
 
     async def inspect(self, workload_id: str) -> Condition:
         """How it is now. What exited stays ``exited`` until ``stop`` is called for it."""
+        ...
+
+    async def terminate(self, workload_id: str) -> None:
+        """SIGTERM to the workload, at once: it may finish what it does. Its exit is told as always; ``stop`` follows.
+
+        Nothing happens for what has exited, is gone or unknown.
+        """
         ...
 
     async def stop(self, workload_id: str, grace_s: float) -> None:

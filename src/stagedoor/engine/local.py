@@ -101,6 +101,15 @@ class LocalEngine:
             return Condition("running")
         return Condition("exited", run.exit_code)
 
+    async def terminate(self, workload_id: str) -> None:
+        """See ``Engine.terminate``."""
+        run = self._runs.get(workload_id)
+        if run is None or run.starting is None:
+            return
+        await asyncio.wait([run.starting])
+        if run.placement is not None and run.exit_code is None:
+            await run.parent.signal(workload_id, signal.SIGTERM)
+
     async def stop(self, workload_id: str, grace_s: float) -> None:
         """See ``Engine.stop``."""
         run = self._runs.get(workload_id)
