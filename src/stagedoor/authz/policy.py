@@ -527,15 +527,25 @@ class DecisionCache:
         self._size = size
         self._decisions: dict[tuple[Any, ...], Decision] = {}
 
+    def recall(self, caller: Caller, action: str, resource: str) -> Decision | None:
+        """What was decided before, if that holds for every such request."""
+        return self._decisions.get((caller.kind, caller.policies, caller.session_policies, action, resource))
+
     def decide(self, question: Question) -> Decision:
         """As ``decide`` without resource policies, in the caller's own account."""
         caller = question.caller
-        key = (caller.kind, caller.policies, caller.session_policies, question.action, question.resource)
-        found = self._decisions.get(key)
+        found = self.recall(caller, question.action, question.resource)
         if found is None:
             found = decide(question)
             if not found.contextual:
                 if len(self._decisions) >= self._size:
                     self._decisions.clear()
+                key = (
+                    caller.kind,
+                    caller.policies,
+                    caller.session_policies,
+                    question.action,
+                    question.resource,
+                )
                 self._decisions[key] = found
         return found

@@ -179,11 +179,12 @@ class Principals:
         )
 
     def _session_policies(self, claims: SessionClaims) -> tuple[str, ...]:
-        texts = list(claims.session_policies)
-        for arn in claims.session_policy_arns:
-            # A managed policy that was deleted meanwhile allows nothing.
-            texts.append(self.managed_document(claims.account_id, arn) or '{"Statement": []}')
-        return tuple(texts)
+        # A managed policy that was deleted meanwhile allows nothing.
+        managed_texts = (
+            self.managed_document(claims.account_id, arn) or '{"Statement": []}'
+            for arn in claims.session_policy_arns
+        )
+        return (*claims.session_policies, *managed_texts)
 
     def _user_caller(self, account_id: str, user: Document, access_key_id: str) -> Caller:
         return Caller(
@@ -231,7 +232,7 @@ class Principals:
     def role_credentials(self, role_arn: str, session_name: str, now: float, duration_s: int) -> Credentials:
         """Temporary credentials of a role, as a service gets them for what it runs. NoSuchRoleError.
 
-        The caller of this method answers for the role's trust in that service: see ``trusts``.
+        Whoever calls this answers for the role's trust in that service, which was checked when the role was named.
         """
         role = self.role(role_arn)
         return self._session_tokens.issue(
@@ -271,6 +272,11 @@ class Principals:
             for version in policy["versions"]
             if version["VersionId"] == policy["DefaultVersionId"]
         )
+
+    def arn_of(self, account_id: str, kind: str, name: str) -> str | None:
+        """The ARN of a ``role`` or ``user`` by its name; None when there is none."""
+        document = self._documents.get(Key(f"iam.{kind}", account_id, "", name))
+        return document["Arn"] if document else None
 
     def account_of_access_key(self, access_key_id: str) -> str | None:
         """The account a long-term key belongs to; None when there is no such key."""

@@ -25,8 +25,11 @@ class Requirement(NamedTuple):
     resource: str
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+def _nowhere(account_id: str, kind: str, name: str) -> None:
+    return None
+
+
+class Asked(NamedTuple):
     """One operation as it was called. ``method`` and ``path`` are HTTP's, for API Gateway."""
 
     operation: str
@@ -36,7 +39,7 @@ class Asked:
     caller: Caller
     method: str = ""
     path: str = ""
-    arn_of: ArnLookup = lambda account_id, kind, name: None
+    arn_of: ArnLookup = _nowhere
 
 
 @dataclass(frozen=True, slots=True)
