@@ -54,9 +54,10 @@ def test_stop_kills_the_whole_family_daemons_too(tmp_path: Path, start: Literal[
         pids = await family(told, "j")
         others = await family(told, "other")
         assert all(map(houses.is_alive, pids + others))
-        await engine.stop("j", 5)
+        await engine.stop("j", 0.1)
         assert not [pid for pid in pids if houses.is_alive(pid)]
         assert all(map(houses.is_alive, others))
+        await engine.stop("other", 0)
 
     run(tmp_path, story, start)
 

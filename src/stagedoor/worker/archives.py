@@ -55,8 +55,17 @@ def extract_tar(archive: Path, folder: Path, *, max_bytes: int) -> None:
                 _extract_tar_entry(source, entry, folder, budget, links)
             for entry in links:
                 _copy_link(entry, folder, budget)
+            _read_to_the_end(source, budget)
     except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError) as error:
         raise ArchiveError(f"the archive is damaged or not a tar.gz: {error}") from error
+
+
+def _read_to_the_end(source: tarfile.TarFile, budget: _Budget) -> None:
+    """Only at the end of the stream does gzip compare its checksum, and a tar's reader stops before it."""
+    stream = source.fileobj
+    assert stream is not None
+    while chunk := stream.read(_CHUNK_BYTES):
+        budget.take(len(chunk))
 
 
 def _extract_tar_entry(
