@@ -96,6 +96,7 @@ class Connection(asyncio.Protocol):
         # The request whose head or body is being parsed.
         self._target = b""
         self._headers: list[tuple[str, str]] = []
+        self._names: list[str] = []
         self._head_bytes = 0
         self._head_begun_s: float | None = None
         self._body: StreamBody | None = None
@@ -165,6 +166,7 @@ class Connection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         self._target = b""
         self._headers = []
+        self._names = []
         self._head_bytes = 0
         self._head_begun_s = self._last_activity_s
 
@@ -174,7 +176,9 @@ class Connection(asyncio.Protocol):
             raise _Refused(414, "the request's target is too long")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers.append((name.decode("latin-1").lower(), value.decode("latin-1").strip(" \t")))
+        spelt = name.decode("latin-1")
+        self._names.append(spelt)
+        self._headers.append((spelt.lower(), value.decode("latin-1").strip(" \t")))
         if len(self._headers) > self._limits.head_count:
             raise _Refused(431, "the request's head is too large")
 
@@ -208,6 +212,7 @@ class Connection(asyncio.Protocol):
             body,
             self._peer_host,
             self._scheme,
+            self._names,
         )
         self._body = body
         self._head_begun_s = None

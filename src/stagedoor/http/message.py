@@ -32,7 +32,7 @@ class Request:
     """One request as it came in: nothing is decoded or normalised, since signatures cover the literal form.
 
     ``headers`` has lower-case names in order of arrival, repeated ones repeated; ``header`` the same as a dict with
-    repeated values joined by ``,``. ``path`` and ``query`` are still percent-encoded; ``query`` without ``?``.
+    repeated values joined by ``,``; ``names`` are the names of ``headers`` as the client spelt them. ``path`` and ``query`` are still percent-encoded; ``query`` without ``?``.
     """
 
     method: str
@@ -43,6 +43,7 @@ class Request:
     body: Body
     peer_host: str = ""
     scheme: str = "http"
+    names: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""The public listener: match stage and route -> build event -> integration -> answer; and S3 websites. Nothing else."""

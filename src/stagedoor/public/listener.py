@@ -1,0 +1,88 @@
+"""The public listener: deployed APIs and bucket websites, and nothing that needs a signature.
+
+Steps: what does the URL name -> which stage is deployed there -> which method -> its integration -> the answer.
+"""
+
+import secrets
+import time
+from collections.abc import Callable
+from http import HTTPStatus
+
+from stagedoor.domain import ids
+from stagedoor.http.message import BodyTooLargeError, Request, Response
+from stagedoor.public import integrations, match, websites
+from stagedoor.public.addressing import ApiAddress, api_address, website_address
+from stagedoor.public.deployed import DeployedStages
+from stagedoor.public.event import PublicRequest
+from stagedoor.services.call import House
+
+BODY_MAX_BYTES = 10 * 1024 * 1024
+HEALTH_PATH = "/_stagedoor/health"
+
+
+class PublicListener:
+    """Answers requests of the public listener; the signed listener hands its public API requests here too."""
+
+    def __init__(self, house: House, health: Callable[[], bytes]) -> None:
+        self._house = house
+        self._health = health
+        self._stages = DeployedStages(house.records)
+
+    def claims(self, request: Request) -> bool:
+        """Whether the request is for a deployed API, by host or path: the one thing served without a signature."""
+        return api_address(request.header.get("host", ""), request.path) is not None
+
+    async def handle(self, request: Request) -> Response:
+        """One request, one response."""
+        if request.path == HEALTH_PATH and request.method in ("GET", "HEAD"):
+            return Response(200, [("content-type", "application/json")], self._health())
+        host = request.header.get("host", "")
+        api = api_address(host, request.path)
+        if api is not None:
+            return await self._call_api(request, api)
+        website = website_address(host, request.path)
+        if website is not None:
+            return await websites.answer(self._house, request, website.bucket, website.path)
+        return Response(
+            HTTPStatus.NOT_FOUND,
+            [("content-type", "text/plain; charset=utf-8")],
+            b"Nothing is public here. APIs are at <api-id>.execute-api.localhost/<stage>/<path>, "
+            b"websites at <bucket>.s3-website.localhost/. AWS APIs are on the signed listener.\n",
+        )
+
+    async def _call_api(self, request: Request, api: ApiAddress) -> Response:
+        try:
+            body = await request.body.read(BODY_MAX_BYTES)
+        except BodyTooLargeError:
+            refused = self._described(request, api, b"")
+            response = integrations.gateway_response(413, "Request Too Long", "RequestTooLargeException", refused)
+            response.close = True
+            return response
+        described = self._described(request, api, body)
+        stage = await self._stages.find(api.api_id, api.stage)
+        if stage is None:
+            return integrations.gateway_response(403, "Forbidden", "ForbiddenException", described)
+        found = match.match(stage.routes, request.method, api.path)
+        if found is None:
+            return integrations.gateway_response(
+                403, "Missing Authentication Token", "MissingAuthenticationTokenException", described
+            )
+        return await integrations.answer(self._house, described, stage, found)
+
+    def _described(self, request: Request, api: ApiAddress, body: bytes) -> PublicRequest:
+        spelt = [(name, value) for name, (_, value) in zip(request.names, request.headers, strict=True)]
+        if not request.header.get("x-amzn-trace-id"):
+            spelt.append(("X-Amzn-Trace-Id", f"Root=1-{int(time.time()):08x}-{secrets.token_hex(12)}"))
+        return PublicRequest(
+            request.method,
+            api.path,
+            request.query,
+            spelt,
+            body,
+            request.peer_host or "127.0.0.1",
+            request.scheme,
+            "HTTP/1.1",
+            ids.request_id(),
+            secrets.token_urlsafe(11) + "=",
+            self._house.clock.now(),
+        )

@@ -1,0 +1,83 @@
+"""REST APIs: create, get, list, update, delete."""
+
+from typing import Any
+
+from stagedoor.domain import ids
+from stagedoor.services.apigateway import patches, stored
+from stagedoor.services.call import Call
+from stagedoor.store.records import Document
+
+_RULES = patches.Rules(
+    {
+        "name": patches.text,
+        "description": patches.text,
+        "disableExecuteApiEndpoint": patches.boolean,
+    },
+    lists=("binaryMediaTypes",),
+)
+
+
+def create_rest_api(call: Call, request: dict[str, Any]) -> dict[str, Any]:
+    """An API with its root resource. ``endpointConfiguration`` is recorded: every API answers on the public listener."""
+    stored.refuse(request, "cloneFrom", "minimumCompressionSize", "policy", "securityPolicy", "endpointAccessMode")
+    if request.get("apiKeySource", "HEADER") != "HEADER":
+        raise stored.unsupported(f"apiKeySource {request['apiKeySource']}")
+    if not request["name"].strip():
+        raise stored.bad_request("Name cannot be empty")
+    types = (request.get("endpointConfiguration") or {}).get("types") or ["EDGE"]
+    if "PRIVATE" in types:
+        raise stored.unsupported("endpointConfiguration.types PRIVATE")
+    api_id, root_id = ids.rest_api_id(), ids.rest_api_id()
+    document: Document = {
+        "id": api_id,
+        "name": request["name"],
+        "createdDate": int(call.now),
+        "apiKeySource": "HEADER",
+        "endpointConfiguration": {"types": types},
+        "disableExecuteApiEndpoint": bool(request.get("disableExecuteApiEndpoint")),
+        "rootResourceId": root_id,
+    }
+    for member in ("description", "version", "tags"):
+        if request.get(member):
+            document[member] = request[member]
+    if request.get("binaryMediaTypes"):
+        document["binaryMediaTypes"] = list(request["binaryMediaTypes"])
+    root: Document = {"id": root_id, "path": "/", "resourceMethods": {}}
+    with call.house.records.transaction() as transaction:
+        transaction.insert(stored.key_of(call, stored.API, api_id), document)
+        transaction.insert(stored.key_of(call, stored.TREE, api_id), {root_id: root})
+    return document
+
+
+def get_rest_api(call: Call, request: dict[str, Any]) -> dict[str, Any]:
+    """One API."""
+    return stored.api(call.house.records, call, request["restApiId"])
+
+
+def get_rest_apis(call: Call, request: dict[str, Any]) -> dict[str, Any]:
+    """All APIs of the account and region, in the order of their creation."""
+    records = call.house.records.list(stored.API, call.account_id, call.region)
+    documents = sorted((r.document for r in records), key=lambda d: (d["createdDate"], d["id"]))
+    return stored.page(documents, request)
+
+
+def update_rest_api(call: Call, request: dict[str, Any]) -> dict[str, Any]:
+    """Patch an API's name, description, binary media types, or close its default endpoint."""
+    with call.house.records.transaction() as transaction:
+        document = stored.api(transaction, call, request["restApiId"])
+        patched = _RULES.apply(document, request.get("patchOperations"))
+        transaction.put(stored.key_of(call, stored.API, request["restApiId"]), patched)
+    return patched
+
+
+def delete_rest_api(call: Call, request: dict[str, Any]) -> dict[str, Any]:
+    """Delete an API with its resources, deployments and stages."""
+    api_id = request["restApiId"]
+    with call.house.records.transaction() as transaction:
+        stored.api(transaction, call, api_id)
+        for kind in (stored.DEPLOYMENT, stored.STAGE):
+            for record in transaction.list(kind, call.account_id, call.region, prefix=f"{api_id}/"):
+                transaction.delete(record.key)
+        transaction.delete(stored.key_of(call, stored.TREE, api_id))
+        transaction.delete(stored.key_of(call, stored.API, api_id))
+    return {}
