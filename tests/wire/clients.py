@@ -8,6 +8,7 @@ from botocore.awsrequest import AWSPreparedRequest, HeadersDict, create_request_
 from botocore.model import OperationModel
 from botocore.parsers import PROTOCOL_PARSERS
 from botocore.serialize import create_serializer
+
 from stagedoor.wire.answer import Answer
 from stagedoor.wire.requests import WireRequest
 

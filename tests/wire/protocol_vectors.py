@@ -1,14 +1,16 @@
 """Reads the public protocol test vectors: what a client sends and reads, turned round for a server."""
 
 import json
+import math
 import os
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import tomllib
 from botocore.model import OperationModel
+
 from stagedoor.wire import models, timestamps
 from stagedoor.wire.models import Service
 
@@ -96,6 +98,6 @@ def same(left: Any, right: Any) -> bool:
         case list(), list():
             return len(left) == len(right) and all(same(a, b) for a, b in zip(left, right, strict=True))
         case float(), float():
-            return left == right or (left != left and right != right)
+            return left == right or (math.isnan(left) and math.isnan(right))
         case _:
             return left == right

@@ -82,7 +82,7 @@ def _one_of(choices: Any, random: Random) -> str:
     allowed = [
         c
         for c in string.ascii_letters + string.digits + "-_.~"
-        if not any(l <= ord(c) <= h for l, h in ranges)
+        if not any(low <= ord(c) <= high for low, high in ranges)
     ]
     return random.choice(allowed)
 

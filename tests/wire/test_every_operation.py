@@ -5,11 +5,12 @@ from typing import Any
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from stagedoor.domain.errors import AwsError
-from stagedoor.wire import answers, errors, models, parse, quirks, routes, services, validate
 from wire import clients
 from wire.generated import FEW, Wire, values
 from wire.protocol_vectors import same
+
+from stagedoor.domain.errors import AwsError
+from stagedoor.wire import answers, errors, models, parse, quirks, routes, services, validate
 
 SERVICES = (
     "sagemaker",
@@ -152,13 +153,12 @@ def test_an_answer_is_read_back_by_botocore(
 
 
 def _errors() -> list[Any]:
-    cases: list[Any] = []
-    for name in SERVICES:
-        service = models.service(name)
-        for protocol in service.protocols:
-            for shape in service.model.error_shapes:
-                cases.append(pytest.param(name, protocol, shape.name, id=f"{name}-{protocol}-{shape.name}"))
-    return cases
+    return [
+        pytest.param(name, protocol, shape.name, id=f"{name}-{protocol}-{shape.name}")
+        for name in SERVICES
+        for protocol in models.service(name).protocols
+        for shape in models.service(name).model.error_shapes
+    ]
 
 
 def _operation_with(service: models.Service, error_name: str) -> Any:

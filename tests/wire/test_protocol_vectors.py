@@ -3,16 +3,17 @@
 import base64
 import json
 from typing import Any
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 from botocore import parsers
 from botocore.awsrequest import HeadersDict
+from wire import protocol_vectors as vectors
+
 from stagedoor.domain.errors import AwsError
 from stagedoor.wire import answers, cbor, errors, parse, routes
 from stagedoor.wire.answer import Answer
 from stagedoor.wire.requests import WireRequest
-from wire import protocol_vectors as vectors
 
 pytestmark = pytest.mark.skipif(not vectors.FOLDER.is_dir(), reason=vectors.MISSING)
 
@@ -79,7 +80,7 @@ def _canonical(vector: vectors.Vector, body: bytes) -> Any:
     if "json" in content_type or (not content_type and vector.protocol in ("json", "rest-json")):
         return _without_type_prefix(json.loads(body))
     if "xml" in content_type or (not content_type and vector.protocol in ("query", "rest-xml")):
-        return ElementTree.canonicalize(body.decode("utf-8"), strip_text=True, rewrite_prefixes=True)
+        return ET.canonicalize(body.decode("utf-8"), strip_text=True, rewrite_prefixes=True)
     if vector.protocol == "smithy-rpc-v2-cbor":
         return _without_type_prefix(cbor.load(body))
     return body

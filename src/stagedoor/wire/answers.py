@@ -137,7 +137,8 @@ class _Plan:
             if result.get(name) is not None and not (member.type_name == "list" and not result[name])
         ]
         for name, prefix, _ in self._header_maps:
-            headers += [(prefix + key, str(text)) for key, text in (result.get(name) or {}).items()]
+            entries: Mapping[str, Any] = result.get(name) or {}
+            headers += [(prefix + key, str(text)) for key, text in entries.items()]
         for name, text in headers:
             if any(character in name or character in text for character in "\r\n\0"):
                 raise ValueError(f"the header {name!r} would hold a line end")
@@ -173,9 +174,7 @@ class _Plan:
     def _root_namespace(self, shape: Any) -> list[tuple[str, str]]:
         if render_xml.namespace(shape):
             return []  # the shape brings its own
-        uri = self._quirks.answer_namespace or self._metadata.get("xmlNamespace")
-        if isinstance(uri, dict):
-            uri = uri.get("uri")
+        uri: str = self._quirks.answer_namespace or self._metadata.get("xmlNamespace", "")
         return [("xmlns", uri)] if uri else []
 
     def _payload_body(self, name: str, value: Any) -> tuple[bytes | object, str]:

@@ -55,13 +55,11 @@ def serialise(
 
 def error_shape(service: "Service", operation: "OperationModel | None", code: str) -> Any:
     """The error's shape by its code or its name: among the operation's errors first; None when it is not modelled."""
+    shape: Any
     for shape in operation.error_shapes if operation is not None else ():
         if code in (shape.name, shape.error_code):
             return shape
-    shape: Any = service.model.shape_for_error_code(code)
-    if shape is not None:
-        return shape
-    return next((shape for shape in service.model.error_shapes if shape.name == code), None)
+    return service.errors.get(code)
 
 
 def status_of(service: "Service", shape: Any, protocol: str, error: AwsError) -> int:
@@ -85,15 +83,16 @@ def _members(shape: Any, error: AwsError, known: quirks.Quirks | None = None) ->
     for name in shape.members:
         if name.lower() == "message":
             members.setdefault(name, error.message)
-    for name, value in (known.error_members if known is not None else {}).items():
-        if name in shape.members:
-            members.setdefault(name, value)
+    if known is not None:
+        for name, value in known.error_members.items():
+            if name in shape.members:
+                members.setdefault(name, value)
     return members
 
 
 def _split(shape: Any, members: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Members the model has, and those it does not have."""
-    modelled = shape.members if shape is not None else {}
+    modelled: Mapping[str, Any] = shape.members if shape is not None else {}
     return (
         {name: value for name, value in members.items() if name in modelled},
         {name: value for name, value in members.items() if name not in modelled},

@@ -105,9 +105,9 @@ def event(operation: "OperationModel", protocol: str, name: str, value: Mapping[
 
 def initial_response(operation: "OperationModel", protocol: str, result: Mapping[str, Any]) -> bytes:
     """The first message of a stream in an rpc protocol: the members of the answer beside the stream."""
-    stream_name = operation.output_shape.event_stream_name if operation.output_shape is not None else None
-    rest = {key: value for key, value in result.items() if key != stream_name}
-    payload, content_type = _document(protocol, operation.output_shape, operation.name, rest)
+    shape: Any = operation.output_shape
+    rest = {key: value for key, value in result.items() if key != shape.event_stream_name}
+    payload, content_type = _document(protocol, shape, operation.name, rest)
     return encode("initial-response", payload, {":content-type": content_type})
 
 

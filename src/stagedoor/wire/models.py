@@ -47,6 +47,12 @@ class Service:
     def operation_names(self) -> frozenset[str]:
         return frozenset(self.operations)
 
+    @cached_property
+    def errors(self) -> dict[str, Any]:
+        """The shapes of all errors by their codes, and by their names where those differ."""
+        shapes: list[Any] = self.model.error_shapes
+        return {shape.name: shape for shape in shapes} | {shape.error_code: shape for shape in shapes}
+
     def operation(self, name: str) -> "OperationModel":
         """The operation called ``name`` (``CreateEndpoint``); KeyError when the service has none."""
         if name not in self.operation_names:

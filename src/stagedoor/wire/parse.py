@@ -87,12 +87,14 @@ def _inflate(body: bytes) -> bytes:
 
 def _json(operation: "OperationModel", wire_request: WireRequest) -> dict[str, Any]:
     body = _bytes(operation, wire_request)
-    return parse_json.value_of(operation.input_shape, parse_json.load(body)) if body else {}
+    shape: Any = operation.input_shape
+    return parse_json.value_of(shape, parse_json.load(body)) if body else {}
 
 
 def _cbor(operation: "OperationModel", wire_request: WireRequest) -> dict[str, Any]:
     body = _bytes(operation, wire_request)
-    return parse_cbor.value_of(operation.input_shape, cbor.load(body)) if body else {}
+    shape: Any = operation.input_shape
+    return parse_cbor.value_of(shape, cbor.load(body)) if body else {}
 
 
 def _query(operation: "OperationModel", wire_request: WireRequest) -> dict[str, Any]:
@@ -100,7 +102,8 @@ def _query(operation: "OperationModel", wire_request: WireRequest) -> dict[str, 
     plain = WireRequest(
         wire_request.method, wire_request.path, wire_request.query, wire_request.headers, body
     )
-    return parse_query.value_of(operation.input_shape, routes.form_parameters(plain))
+    shape: Any = operation.input_shape
+    return parse_query.value_of(shape, routes.form_parameters(plain))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from stagedoor.wire import scalars
 from stagedoor.wire.requests import UnreadableError
@@ -17,17 +17,17 @@ def value_of(shape: Any, raw: Any, path: str = "") -> Any:
     match type_name:
         case "structure":
             if isinstance(raw, dict):
-                return _structure(shape, raw, path)
+                return _structure(shape, cast("Mapping[str, Any]", raw), path)
         case "list":
             if isinstance(raw, list):
-                items: list[Any] = raw
+                items = cast("list[Any]", raw)
                 return [
                     None if item is None else value_of(shape.member, item, f"{path}.{index}")
                     for index, item in enumerate(items, 1)
                 ]
         case "map":
             if isinstance(raw, dict):
-                entries: Mapping[str, Any] = raw
+                entries = cast("Mapping[str, Any]", raw)
                 return {
                     key: None if item is None else value_of(shape.value, item, f"{path}.{key[:64]}")
                     for key, item in entries.items()

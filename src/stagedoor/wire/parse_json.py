@@ -4,7 +4,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from stagedoor.wire import scalars
 from stagedoor.wire.requests import UnreadableError
@@ -85,7 +85,7 @@ def _structure(shape: "StructureShape", raw: Any, path: str) -> Any:
         return raw
     if not isinstance(raw, dict):
         raise _unexpected(raw, "a structure", path)
-    given: Mapping[str, Any] = raw
+    given = cast("Mapping[str, Any]", raw)
     result: dict[str, Any] = {}
     for name, member in shape.members.items():
         value = given.get(member.serialization.get("name", name))
@@ -99,7 +99,7 @@ def _list(shape: "ListShape", raw: Any, path: str) -> list[Any]:
         raise _unexpected(raw, "a list", path)
     member = shape.member
     read = _READERS[member.type_name]
-    items: list[Any] = raw
+    items = cast("list[Any]", raw)
     # A null stays: validation says which element must not be null.
     return [
         None if item is None else read(member, item, f"{path}.{index}") for index, item in enumerate(items, 1)
@@ -111,7 +111,7 @@ def _map(shape: "MapShape", raw: Any, path: str) -> dict[str, Any]:
         raise _unexpected(raw, "a map", path)
     member = shape.value
     read = _READERS[member.type_name]
-    entries: Mapping[str, Any] = raw
+    entries = cast("Mapping[str, Any]", raw)
     return {
         key: None if item is None else read(member, item, f"{path}.{key[:64]}")
         for key, item in entries.items()

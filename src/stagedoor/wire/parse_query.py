@@ -58,6 +58,7 @@ def _structure(shape: "StructureShape", node: _Node, path: str) -> dict[str, Any
     if node.text:
         raise UnreadableError("a value is given for a structure", path)
     result: dict[str, Any] = {}
+    member: Any
     for name, member in shape.members.items():
         child = node.below.get(member.serialization.get("name", name))
         if child is None and member.type_name == "list" and member.serialization.get("flattened"):

@@ -38,6 +38,7 @@ class XmlReader:
         for child in element.children:
             by_name.setdefault(child.name, []).append(child)
         result: dict[str, Any] = {}
+        member: Any
         for name, member in shape.members.items():
             serialization = member.serialization
             if serialization.get("location"):

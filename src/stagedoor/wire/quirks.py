@@ -54,6 +54,9 @@ def of(service: str) -> Quirks:
 @cache
 def statuses(protocol: str) -> Mapping[str, int]:
     """HTTP statuses by error code, for codes that the models do not list."""
-    table = _table()
-    extra = table["json_statuses"] if protocol in ("json", "smithy-rpc-v2-cbor") else {}
-    return MappingProxyType({**table["statuses"], **extra})
+    known: dict[str, int] = dict(_table()["statuses"])
+    if protocol in ("json", "smithy-rpc-v2-cbor"):
+        known.update(_table()["json_statuses"])
+    elif protocol == "rest-xml":
+        known.update(_table()["s3_statuses"])
+    return MappingProxyType(known)

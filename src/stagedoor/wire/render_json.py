@@ -2,7 +2,7 @@
 
 import math
 from base64 import b64encode
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import orjson
 
@@ -25,10 +25,10 @@ def _encodable(document: Any) -> Any:
         case str():
             return document.encode("utf-8", "replace").decode("utf-8")
         case dict():
-            entries: dict[Any, Any] = document
+            entries = cast("dict[Any, Any]", document)
             return {_encodable(str(key)): _encodable(value) for key, value in entries.items()}
         case list() | tuple():
-            items: list[Any] | tuple[Any, ...] = document
+            items = cast("list[Any]", document)
             return [_encodable(item) for item in items]
         case _:
             return document
