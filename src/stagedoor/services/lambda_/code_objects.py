@@ -4,14 +4,13 @@ import contextlib
 from collections.abc import Generator
 from typing import IO
 
-from stagedoor.authz.policy import Question, decide
 from stagedoor.services.call import Call
 from stagedoor.services.lambda_.naming import invalid
+from stagedoor.services.permissions import allowed
 from stagedoor.store.contents import ContentDamagedError
 from stagedoor.store.function_packages import MAX_UNZIPPED_BYTES
 from stagedoor.store.object_rows import Bucket
 from stagedoor.store.objects_io import ObjectChangedError, open_row
-from stagedoor.store.records import Key
 
 
 def _s3_error(code: str, message: str) -> Exception:
@@ -42,10 +41,7 @@ def open_object(call: Call, bucket: str, key: str, version_id: str | None) -> Ge
 
 def _check_access(call: Call, bucket: Bucket, key: str, *, versioned: bool) -> None:
     action = "s3:GetObjectVersion" if versioned else "s3:GetObject"
-    question = Question(call.caller, action, f"arn:aws:s3:::{bucket.name}/{key}")
-    record = call.house.records.get(Key("s3.bucket_policy", bucket.account_id, "", bucket.name))
-    policies = (record.document["Policy"],) if record is not None else ()
-    if not decide(question, resource_policies=policies, resource_account_id=bucket.account_id).allowed:
+    if not allowed(call, action, f"arn:aws:s3:::{bucket.name}/{key}"):
         raise invalid(
             "Your access has been denied by S3, please make sure your request credentials have permission to GetObject "
             f"for {bucket.name}/{key}. S3 Error Code: AccessDenied. S3 Error Message: Access Denied"
