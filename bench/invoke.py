@@ -90,7 +90,11 @@ def wrk(url: str, requests: Path, connections: int, seconds: int) -> Measured:
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", str(HERE / "signed.lua")]
     command.append(f"http://{target.netloc}{target.path}")
     done = subprocess.run(
-        command, env=os.environ | {"BENCH_REQUESTS": str(requests)}, capture_output=True, text=True, check=True
+        command,
+        env=os.environ | {"BENCH_REQUESTS": str(requests)},
+        capture_output=True,
+        text=True,
+        check=True,
     )
     if "Non-2xx" in done.stdout or "Socket errors" in done.stdout:
         raise BenchError(f"not every request was answered well:\n{done.stdout}")
@@ -119,9 +123,14 @@ def stagedoor_endpoint(directory: Path, model: Path) -> Iterator[tuple[str, Cred
         s3, iam, sagemaker = (server.client(name) for name in ("s3", "iam", "sagemaker"))
         s3.create_bucket(Bucket="bench-models")
         s3.upload_file(str(archive), "bench-models", "model.tar.gz")
-        trust = {"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"}
+        trust = {
+            "Effect": "Allow",
+            "Principal": {"Service": "sagemaker.amazonaws.com"},
+            "Action": "sts:AssumeRole",
+        }
         role = iam.create_role(
-            RoleName="bench", AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+            RoleName="bench",
+            AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]}),
         )["Role"]["Arn"]
         sagemaker.create_model(
             ModelName="bench",
@@ -186,7 +195,9 @@ def _wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:
     deadline_s = time.monotonic() + 60
     while True:
         try:
-            request = urllib.request.Request(f"http://127.0.0.1:{port}/invocations", b",".join([b"0"] * COLUMNS))
+            request = urllib.request.Request(
+                f"http://127.0.0.1:{port}/invocations", b",".join([b"0"] * COLUMNS)
+            )
             urllib.request.urlopen(request, timeout=5).read()
             return
         except OSError as error:

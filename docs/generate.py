@@ -1,6 +1,6 @@
 """Writes the generated pages: ``operations.md`` and ``settings.md``. ``tests/docs`` checks that they are current.
 
-    python docs/generate.py
+python docs/generate.py
 """
 
 from pathlib import Path

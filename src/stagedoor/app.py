@@ -13,7 +13,7 @@ import os
 import secrets
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import IO, Any
@@ -29,16 +29,24 @@ from stagedoor.front.access_log import AccessLog
 from stagedoor.front.listener import SignedListener
 from stagedoor.http.connection import Handler, Server
 from stagedoor.public.listener import PublicListener
+from stagedoor.reconcile.endpoints.act import EndpointReconciler
+from stagedoor.reconcile.functions.act import FunctionReconciler, FunctionSettings
 from stagedoor.reconcile.loop import Loop
+from stagedoor.reconcile.model_files import ModelFiles
+from stagedoor.reconcile.worker_logs import WorkerLogs
 from stagedoor.services.call import House
-from stagedoor.services.principals import Principals
-from stagedoor.settings import Settings, address
+from stagedoor.services.lambda_.routing import resolver
+from stagedoor.services.principals import Principals, RootAccount, read_accounts
+from stagedoor.settings import Settings, address, retry_delays_s
 from stagedoor.store.contents import Contents
+from stagedoor.store.function_packages import FunctionPackages
 from stagedoor.store.log_events import LogEvents
 from stagedoor.store.object_rows import ObjectRows
+from stagedoor.store.objects_io import sweep
 from stagedoor.store.records import SqliteRecords
 from stagedoor.traffic.endpoint_routes import EndpointRoutes
 from stagedoor.traffic.function_pools import FunctionPools
+from stagedoor.traffic.log_writer import LogWriter
 
 log = logging.getLogger(__name__)
 
@@ -126,6 +134,18 @@ def write_private(path: Path, text: str) -> None:
     temporary.replace(path)
 
 
+def root_accounts(settings: Settings, keys: Keys) -> tuple[RootAccount, ...]:
+    """The server's own account and those of ``--accounts``. StartError names what is wrong with the file."""
+    own = RootAccount(settings.account, keys.root_access_key_id, keys.root_secret_access_key)
+    if not settings.accounts:
+        return (own,)
+    try:
+        further = read_accounts(Path(settings.accounts).read_text())
+    except (OSError, ValueError) as error:
+        raise StartError(f"The accounts file {settings.accounts} cannot be used: {error}.") from error
+    return (own, *(account for account in further if account.access_key_id != own.access_key_id))
+
+
 class Application:
     """One server: opened once, closed once."""
 
@@ -140,10 +160,10 @@ class Application:
         """Bind the listeners, then let the reconcilers make the world match the store. StartError names the port."""
         settings = self._settings
         house, engine = self._furnish()
-        public = PublicListener(house)
+        public = PublicListener(house, self._health)
         access_log = AccessLog(settings.data / "logs" / "access.jsonl", self._clock)
         self._closing.callback(access_log.flush)
-        signed = SignedListener(house, self._health, public.claims_api, public.handle, access_log)
+        signed = SignedListener(house, self._health, public.claims, public.handle, access_log)
         self._api = await self._listen("api", signed.handle)
         self._public = await self._listen("public", public.handle)
         await self._reconcile(house, engine)
@@ -158,15 +178,16 @@ class Application:
 
     def _furnish(self) -> tuple[House, LocalEngine]:
         settings, data = self._settings, self._settings.data
-        database = data / "state.sqlite"
-        records = SqliteRecords(database)
+        records = SqliteRecords(data / "state.sqlite")
         self._closing.callback(records.close)
         contents = Contents(data / "contents")
-        objects = ObjectRows(database, contents)
+        objects = ObjectRows(data / "state.sqlite", contents)
         self._closing.callback(objects.close)
-        log_events = LogEvents(data / "logs.sqlite")
+        log_events = LogEvents(data / "logs.sqlite", self._clock)
         self._closing.callback(log_events.close)
         session_tokens = SessionTokens(bytes.fromhex(self.keys.session_secret))
+        log_writer = LogWriter(log_events)
+        self._closing.push_async_callback(log_writer.drained)
         house = House(
             settings=settings,
             clock=self._clock,
@@ -177,10 +198,9 @@ class Application:
             session_tokens=session_tokens,
             principals=Principals(records, session_tokens, root_accounts(settings, self.keys)),
             endpoint_routes=EndpointRoutes(),
-            function_pools=FunctionPools(),
+            function_pools=FunctionPools(records, log_writer, self._clock, settings.function_concurrency),
         )
-        engine = LocalEngine(data / "scratch")
-        return house, engine
+        return house, LocalEngine(data / "scratch")
 
     async def _listen(self, name: str, handler: Handler) -> str:
         host, port = address(getattr(self._settings, name), name)
@@ -197,7 +217,50 @@ class Application:
         return f"http://{shown}:{server.port}"
 
     async def _reconcile(self, house: House, engine: LocalEngine) -> None:
-        ...
+        settings, records = self._settings, house.records
+        logs = WorkerLogs(house.function_pools.log_writer, self._clock)
+        endpoints = EndpointReconciler(
+            records,
+            engine,
+            house.endpoint_routes,
+            logs,
+            ModelFiles(settings.data / "models", house.objects, house.contents),
+            self._clock,
+            start_timeout_s=settings.worker_start_timeout_s,
+            invoke_timeout_s=settings.invoke_timeout_s,
+        )
+        functions = FunctionReconciler(
+            records,
+            engine,
+            house.function_pools,
+            FunctionPackages(settings.data / "functions"),
+            house.principals.role_credentials,
+            resolver(house),
+            FunctionSettings(settings.function_idle_s, retry_delays_s(settings), self._api),
+            self._clock,
+        )
+
+        def on_output(workload_id: str, data: bytes) -> Awaitable[None] | None:
+            return house.function_pools.on_output(workload_id, data) or logs.output(workload_id, data)
+
+        def on_exit(workload_id: str, exit_code: int) -> None:
+            for listener in (house.function_pools.on_exit, endpoints.worker_exited):
+                listener(workload_id, exit_code)
+
+        await engine.open(on_output, on_exit)
+        self._closing.push_async_callback(engine.close)
+        self._closing.push_async_callback(house.function_pools.close)
+        for reconciler in (endpoints, functions):
+            loop = Loop(reconciler, records)
+            if isinstance(reconciler, FunctionReconciler):
+                house.function_pools.on_change(loop.wake)
+            else:
+                reconciler.wake = loop.wake
+            loop.start()
+            self._closing.push_async_callback(loop.close)
+        # What a crash left behind in the object store; nothing waits for it.
+        sweeping = asyncio.create_task(asyncio.to_thread(sweep, house.objects, house.contents))
+        self._closing.push_async_callback(asyncio.wait, {sweeping})
 
     def _write_instance(self, running: Running) -> None:
         path = self._settings.data / "stagedoor.json"

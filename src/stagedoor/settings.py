@@ -37,7 +37,9 @@ class Settings:
         default_factory=_default_data_dir,
         metadata={"doc": "Directory that holds all state; mode 0700. Default: the user's data directory."},
     )
-    api: str = _doc("Address of the signed listener (all AWS APIs); port 0 picks a free one.", "127.0.0.1:4566")
+    api: str = _doc(
+        "Address of the signed listener (all AWS APIs); port 0 picks a free one.", "127.0.0.1:4566"
+    )
     public: str = _doc("Address of the public listener (API stages, websites).", "127.0.0.1:8080")
     engine: str = _doc("Where workers and jobs run: `local` (processes on this machine).", "local")
     account: str = _doc("The account id of the root credentials: 12 digits.", "000000000000")
@@ -54,7 +56,8 @@ class Settings:
     function_idle_s: float = _doc("An idle function worker is stopped after this time.", 300.0)
     function_concurrency: int = _doc("Function workers at most, over all functions.", 32)
     function_retry_delays_s: str = _doc(
-        "Pauses before the two retries of an asynchronous invocation that failed, separated by a comma.", "60,120"
+        "Pauses before the two retries of an asynchronous invocation that failed, separated by a comma.",
+        "60,120",
     )
     job_slots: int = _doc("Training and transform jobs that run at the same time; 0: one per two cores.", 0)
     root_access_key_id: str = _doc("Root access key id; made at the first start when empty.", "")
@@ -75,7 +78,9 @@ def _convert(name: str, value: Any, wanted: type, source: str) -> Any:
 
 def _check(settings: Settings) -> None:
     if not re.fullmatch(r"\d{12}", settings.account):
-        raise SettingError(f"account = {settings.account!r} is not an account id: 12 digits, e.g. 000000000000.")
+        raise SettingError(
+            f"account = {settings.account!r} is not an account id: 12 digits, e.g. 000000000000."
+        )
     if settings.engine not in ("local",):
         raise SettingError(f"engine = {settings.engine!r} is not available. This release has: local.")
     for name in ("api", "public"):

@@ -13,7 +13,9 @@ GET = b"GET /a%2Fb?x=1 HTTP/1.1\r\nHost: h\r\n\r\n"
 
 
 def serve(
-    handler: Handler, use: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]], **limits: float
+    handler: Handler,
+    use: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+    **limits: float,
 ) -> None:
     async def main() -> None:
         server = Server(handler, Limits(**limits))  # pyright: ignore[reportArgumentType]

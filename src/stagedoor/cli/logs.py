@@ -56,7 +56,9 @@ def _group_lines(instance: Instance, group: str, lines: int, follow: bool) -> It
             ) from error
         fresh = [event for event in events if event["eventId"] not in seen]
         for event in fresh[-lines:] if first else fresh:
-            when = datetime.fromtimestamp(int(str(event["timestamp"])) / 1000, UTC).strftime("%H:%M:%S.%f")[:-3]
+            when = datetime.fromtimestamp(int(str(event["timestamp"])) / 1000, UTC).strftime("%H:%M:%S.%f")[
+                :-3
+            ]
             yield f"{when} {_printable(str(event['message']))}"
         if not follow:
             return

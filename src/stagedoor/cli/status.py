@@ -22,7 +22,9 @@ def command(data: Path | None, as_json: bool) -> None:
     click.echo(f"stagedoor, pid {instance.pid}")
     click.echo(f"  AWS APIs, signed   {instance.api}")
     click.echo(f"  public APIs, web   {instance.public}")
-    click.echo("  isolation of user code: own process group and private directory; no sandbox in this release")
+    click.echo(
+        "  isolation of user code: own process group and private directory; no sandbox in this release"
+    )
     for title, rows in found.items():
         click.echo(f"{title.replace('_', ' ')} ({len(rows)})")
         width = max((len(str(row["name"])) for row in rows), default=0)

@@ -10,7 +10,9 @@ from stagedoor.cli.instance import data_option, settings_from
 
 @click.command("up")
 @data_option
-@click.option("--api", metavar="HOST:PORT", help="Signed listener (default 127.0.0.1:4566; :0 picks a free port).")
+@click.option(
+    "--api", metavar="HOST:PORT", help="Signed listener (default 127.0.0.1:4566; :0 picks a free port)."
+)
 @click.option("--public", metavar="HOST:PORT", help="Public listener (default 127.0.0.1:8080).")
 @click.option("--engine", metavar="NAME", help="Where workers run: local.")
 @click.option("--account", metavar="ID", help="Account id of the root key: 12 digits.")

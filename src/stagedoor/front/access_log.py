@@ -23,7 +23,9 @@ class AccessLog:
         self, request_id: str, service: str, operation: str, status: int, duration_s: float, principal: str
     ) -> None:
         """Note one call; it reaches the file within ``FLUSH_S``."""
-        self._waiting.append((self._clock.now(), request_id, service, operation, status, duration_s, principal))
+        self._waiting.append(
+            (self._clock.now(), request_id, service, operation, status, duration_s, principal)
+        )
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(FLUSH_S, self.flush)
 

@@ -16,8 +16,9 @@ from stagedoor.domain import ids
 from stagedoor.domain.errors import AwsError
 from stagedoor.front import s3_addressing, s3_cors
 from stagedoor.front.access_log import AccessLog
-from stagedoor.front.authenticate import Authenticated, authenticate, signing_name_of
+from stagedoor.front.authenticate import authenticate, signing_name_of
 from stagedoor.front.authorise import authorise
+from stagedoor.front.verified_body import VerifiedBody
 from stagedoor.http.message import BodyTooLargeError, Request, Response
 from stagedoor.services import registry
 from stagedoor.services.call import Call, House
@@ -69,12 +70,13 @@ class SignedListener:
             return Response(200, [("content-type", "application/json")], self._health())
         if self._public_claims(request):
             return await self._public_answer(request)
-        if request.method == "OPTIONS" and "access-control-request-method" in request.header:
-            return await self._in_thread(s3_cors.preflight, self._house, request)
         started_s = self._house.clock.monotonic()
         exchange = _Exchange(request, ids.request_id())
         try:
-            response = await self._operate(exchange)
+            if request.method == "OPTIONS" and "access-control-request-method" in request.header:
+                response = await self._in_thread(s3_cors.preflight, self._house, request)
+            else:
+                response = await self._operate(exchange)
         except AwsError as error:
             response = self._error(exchange, error)
         except BodyTooLargeError as error:
@@ -93,6 +95,11 @@ class SignedListener:
                     status=500,
                 ),
             )
+        if exchange.service == "s3" and "origin" in request.header and request.method != "OPTIONS":
+            response.headers = [
+                *response.headers,
+                *await self._in_thread(s3_cors.answer_headers, self._house, request),
+            ]
         self._access_log.write(
             exchange.request_id,
             exchange.service,
@@ -107,8 +114,8 @@ class SignedListener:
         request, house = exchange.request, self._house
         path = request.path
         signing_name = signing_name_of(request)
-        wire_request = WireRequest(request.method, path, request.query, request.header, b"")
-        exchange.service = services.detect(wire_request, signing_name)
+        unread = WireRequest(request.method, path, request.query, request.header, b"")
+        exchange.service = services.detect(unread, signing_name)
         if exchange.service == "s3":
             path = s3_addressing.path_style(request.header.get("host", ""), path)
 
@@ -117,18 +124,15 @@ class SignedListener:
         exchange.caller_arn = authenticated.caller.arn
 
         service = models.service(exchange.service)
-        streamed = WireRequest(request.method, path, request.query, request.header, authenticated.body)
-        if service.protocols[0] in _NAMED_IN_BODY:
-            # query names its operation in the body
-            streamed = await _whole(streamed, limit_bytes)
-        exchange.operation, exchange.protocol, labels = routes.operation_of(service, streamed)
+        wire_request = WireRequest(request.method, path, request.query, request.header, authenticated.body)
+        exchange.operation, exchange.protocol, labels = routes.operation_of(service, wire_request)
         operation = exchange.operation
         function = registry.operation(exchange.service, operation.name)
         if not operation.has_streaming_input:
-            streamed = await _whole(streamed, limit_bytes)
-        parameters = parse.request(operation, exchange.protocol, streamed, labels)
+            wire_request = await _whole(wire_request, limit_bytes)
+        parameters = parse.request(operation, exchange.protocol, wire_request, labels)
         validate.request(operation, parameters)
-        authorise(authenticated, exchange.service, operation.name, parameters, streamed, house)
+        authorise(authenticated, exchange.service, operation.name, parameters, wire_request, house)
 
         call = Call(
             exchange.service,
@@ -163,8 +167,8 @@ class SignedListener:
 
 
 async def _whole(request: WireRequest, limit_bytes: int) -> WireRequest:
-    """The same request with its body read. BodyTooLargeError beyond the limit."""
-    if isinstance(request.body, bytes):
+    """The same request with its body read (S3's stream). BodyTooLargeError beyond the limit."""
+    if not isinstance(request.body, VerifiedBody):
         return request
     body = await request.body.read(limit_bytes)
     return WireRequest(request.method, request.path, request.query, request.headers, body)

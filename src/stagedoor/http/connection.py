@@ -362,7 +362,9 @@ class Connection(asyncio.Protocol):
             self._body.lose()
         if self._current is None:
             response = Response(status, [("content-type", "text/plain")], reason.encode())
-            self._transport.write(self._head(response, len(reason), chunked=False, close=True) + reason.encode())
+            self._transport.write(
+                self._head(response, len(reason), chunked=False, close=True) + reason.encode()
+            )
             self._end(read_all=False)
         else:
             self._current.cancel()

@@ -138,7 +138,9 @@ def _forwarded(request: PublicRequest) -> dict[str, list[str]]:
         "X-Forwarded-Proto": request.scheme,
     }
     names = {name.lower() for name in added}
-    return _grouped([(name, value) for name, value in pairs if name.lower() not in names] + list(added.items()))
+    return _grouped(
+        [(name, value) for name, value in pairs if name.lower() not in names] + list(added.items())
+    )
 
 
 def _query_pairs(query: str) -> list[tuple[str, str]]:

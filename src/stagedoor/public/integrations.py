@@ -67,7 +67,12 @@ async def answer(house: House, request: PublicRequest, stage: DeployedStage, fou
     log.warning(
         "an API could not answer: %s",
         reason,
-        extra={"api_id": stage.api_id, "stage": stage.stage, "path": request.path, "request_id": request.request_id},
+        extra={
+            "api_id": stage.api_id,
+            "stage": stage.stage,
+            "path": request.path,
+            "request_id": request.request_id,
+        },
     )
     return failed
 
@@ -90,7 +95,12 @@ async def _function(
     payload = orjson.dumps(event.proxy_event(request, stage, found))
     running = asyncio.ensure_future(
         run_function(
-            house, stage.account_id, stage.region, function, payload, trace_id=request.header("x-amzn-trace-id") or None
+            house,
+            stage.account_id,
+            stage.region,
+            function,
+            payload,
+            trace_id=request.header("x-amzn-trace-id") or None,
         )
     )
     result: InvokeResult

@@ -10,7 +10,7 @@ from http import HTTPStatus
 
 from stagedoor.domain import ids
 from stagedoor.http.message import BodyTooLargeError, Request, Response
-from stagedoor.public import integrations, match, websites
+from stagedoor.public import integrations, match
 from stagedoor.public.addressing import ApiAddress, api_address, website_address
 from stagedoor.public.deployed import DeployedStages
 from stagedoor.public.event import PublicRequest
@@ -42,6 +42,8 @@ class PublicListener:
             return await self._call_api(request, api)
         website = website_address(host, request.path)
         if website is not None:
+            from stagedoor.public import websites
+
             return await websites.answer(self._house, request, website.bucket, website.path)
         return Response(
             HTTPStatus.NOT_FOUND,
@@ -55,7 +57,9 @@ class PublicListener:
             body = await request.body.read(BODY_MAX_BYTES)
         except BodyTooLargeError:
             refused = self._described(request, api, b"")
-            response = integrations.gateway_response(413, "Request Too Long", "RequestTooLargeException", refused)
+            response = integrations.gateway_response(
+                413, "Request Too Long", "RequestTooLargeException", refused
+            )
             response.close = True
             return response
         described = self._described(request, api, body)

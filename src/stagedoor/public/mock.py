@@ -30,7 +30,9 @@ def response(
             templates and integration["passthroughBehavior"] == "WHEN_NO_TEMPLATES"
         ):
             raise MockError(415, f"no request template for {media_type}")
-        raise MockError(500, f"the mock has no request template for {media_type}, which would name a statusCode")
+        raise MockError(
+            500, f"the mock has no request template for {media_type}, which would name a statusCode"
+        )
     status = str(json.loads(template)["statusCode"])
     chosen = _chosen(integration.get("integrationResponses", {}), status)
     context = {

@@ -55,11 +55,15 @@ def _decoded(payload: bytes) -> dict[str, Any]:
     except ValueError as error:
         raise MalformedAnswerError("the function did not return JSON") from error
     if not isinstance(answer, dict):
-        raise MalformedAnswerError(f"the function returned {type(answer).__name__}, not an object with statusCode")
+        raise MalformedAnswerError(
+            f"the function returned {type(answer).__name__}, not an object with statusCode"
+        )
     found = cast("dict[str, Any]", answer)
     unknown = sorted(set(found) - _MEMBERS)
     if unknown:
-        raise MalformedAnswerError(f"the function's answer has members that mean nothing here: {', '.join(unknown)}")
+        raise MalformedAnswerError(
+            f"the function's answer has members that mean nothing here: {', '.join(unknown)}"
+        )
     return found
 
 
@@ -99,8 +103,16 @@ def _headers(answer: dict[str, Any]) -> list[tuple[str, str]]:
             text = str(value)
         else:
             raise MalformedAnswerError(f"header {name} is {type(value).__name__}, not a string")
-        if any(c in name + text for c in "\r\n\0") or not name.isascii() or " " in name or ":" in name or not name:
-            raise MalformedAnswerError(f"header {name!r} cannot be sent: line breaks and blanks have no place in it")
+        if (
+            any(c in name + text for c in "\r\n\0")
+            or not name.isascii()
+            or " " in name
+            or ":" in name
+            or not name
+        ):
+            raise MalformedAnswerError(
+                f"header {name!r} cannot be sent: line breaks and blanks have no place in it"
+            )
         if name.lower() in _DROPPED:
             continue
         headers.append((f"x-amzn-Remapped-{name}" if name.lower() in _REMAPPED else name, text))
@@ -110,5 +122,7 @@ def _headers(answer: dict[str, Any]) -> list[tuple[str, str]]:
 def _wants_binary(accept: str, headers: list[tuple[str, str]], binary_media_types: frozenset[str]) -> bool:
     """AWS looks at the first media type of Accept; with ``*/*`` there, at the answer's own."""
     first = accept.partition(",")[0].strip() or "*/*"
-    content_type = next((value for name, value in headers if name.lower() == "content-type"), "application/json")
+    content_type = next(
+        (value for name, value in headers if name.lower() == "content-type"), "application/json"
+    )
     return media_type_is_binary(content_type if first.startswith("*/*") else first, binary_media_types)

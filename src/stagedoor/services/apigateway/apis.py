@@ -19,7 +19,9 @@ _RULES = patches.Rules(
 
 def create_rest_api(call: Call, request: dict[str, Any]) -> dict[str, Any]:
     """An API with its root resource. ``endpointConfiguration`` is recorded: every API answers on the public listener."""
-    stored.refuse(request, "cloneFrom", "minimumCompressionSize", "policy", "securityPolicy", "endpointAccessMode")
+    stored.refuse(
+        request, "cloneFrom", "minimumCompressionSize", "policy", "securityPolicy", "endpointAccessMode"
+    )
     if request.get("apiKeySource", "HEADER") != "HEADER":
         raise stored.unsupported(f"apiKeySource {request['apiKeySource']}")
     if not request["name"].strip():

@@ -14,7 +14,9 @@ from stagedoor.services.call import Call
 from stagedoor.store.records import Document
 
 DEFAULT_TIMEOUT_MS = 29_000
-_FUNCTION_URI = re.compile(r"arn:aws[a-z-]*:apigateway:[a-z0-9-]+:lambda:path/2015-03-31/functions/(.+)/invocations")
+_FUNCTION_URI = re.compile(
+    r"arn:aws[a-z-]*:apigateway:[a-z0-9-]+:lambda:path/2015-03-31/functions/(.+)/invocations"
+)
 _MAPPED = re.compile(r"'[^']*'|context\.[A-Za-z.]+|stageVariables\.\w+")
 _RULES = patches.Rules(
     {"uri": patches.text, "timeoutInMillis": patches.number, "passthroughBehavior": patches.text},
@@ -158,7 +160,9 @@ def _check(integration: Document) -> None:
         raise stored.bad_request("Timeout should be between 50 ms and 29000 ms")
     if kind == "AWS_PROXY":
         if integration.get("httpMethod") != "POST":
-            raise stored.bad_request("Enumeration value for HttpMethod must be POST for a Lambda proxy integration")
+            raise stored.bad_request(
+                "Enumeration value for HttpMethod must be POST for a Lambda proxy integration"
+            )
         function = function_of(integration.get("uri", ""))
         if "${" not in function:
             try:
@@ -183,7 +187,9 @@ def mock_status(template: str) -> int:
 
 def _check_constant(template: str, member: str) -> None:
     if "$" in template or re.search(r"^\s*#", template, re.MULTILINE):
-        raise stored.unsupported(f"{member} with template expressions ($ or #)", "this release has constant templates.")
+        raise stored.unsupported(
+            f"{member} with template expressions ($ or #)", "this release has constant templates."
+        )
 
 
 def _check_response(response: Document) -> None:

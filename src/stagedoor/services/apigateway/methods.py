@@ -139,7 +139,8 @@ def change(call: Call, request: dict[str, Any], act: Any) -> dict[str, Any]:
 def _check(method: Document) -> None:
     if method["authorizationType"] != "NONE":
         raise stored.unsupported(
-            f"authorizationType {method['authorizationType']}", "this release has NONE; the function decides itself."
+            f"authorizationType {method['authorizationType']}",
+            "this release has NONE; the function decides itself.",
         )
     if method["apiKeyRequired"]:
         raise stored.unsupported("apiKeyRequired", "this release has no API keys and usage plans.")

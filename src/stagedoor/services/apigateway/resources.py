@@ -103,15 +103,19 @@ def _place(resources: Document, made: Document, parent_id: str, part: str) -> No
             "the beginning and the end."
         )
     if parent.get("pathPart", "").endswith("+}"):
-        raise stored.bad_request(f"Cannot create a child of a resource with a greedy path variable: {parent['pathPart']}")
+        raise stored.bad_request(
+            f"Cannot create a child of a resource with a greedy path variable: {parent['pathPart']}"
+        )
     for sibling in resources.values():
         if sibling.get("parentId") != parent_id or sibling["id"] == made["id"]:
             continue
         if sibling["pathPart"] == part:
             raise stored.conflict(f"Another resource with the same parent already has this name: {part}")
-        if part.startswith("{") and sibling["pathPart"].startswith("{") and part.endswith("+}") == sibling[
-            "pathPart"
-        ].endswith("+}"):
+        if (
+            part.startswith("{")
+            and sibling["pathPart"].startswith("{")
+            and part.endswith("+}") == sibling["pathPart"].endswith("+}")
+        ):
             raise stored.bad_request(
                 f"A sibling ({sibling['pathPart']}) of this resource already has a variable path part -- "
                 "only one is allowed"

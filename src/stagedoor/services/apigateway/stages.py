@@ -30,7 +30,12 @@ def new(name: str, now: float) -> Document:
 def create_stage(call: Call, request: dict[str, Any]) -> dict[str, Any]:
     """A stage that points at an existing deployment."""
     stored.refuse(
-        request, "cacheClusterEnabled", "cacheClusterSize", "canarySettings", "tracingEnabled", "documentationVersion"
+        request,
+        "cacheClusterEnabled",
+        "cacheClusterSize",
+        "canarySettings",
+        "tracingEnabled",
+        "documentationVersion",
     )
     api_id, name = request["restApiId"], request["stageName"]
     check_name(name)

@@ -40,5 +40,7 @@ def _target(reader: Reader, call: Call, arn: str) -> tuple[Key, Document]:
         raise stored.bad_request(f"Invalid ARN specified in the request: {arn}")
     api_id, stage_name = match[1], match[2]
     if stage_name:
-        return stored.key_of(call, stored.STAGE, api_id, stage_name), stored.stage(reader, call, api_id, stage_name)
+        return stored.key_of(call, stored.STAGE, api_id, stage_name), stored.stage(
+            reader, call, api_id, stage_name
+        )
     return stored.key_of(call, stored.API, api_id), stored.api(reader, call, api_id)
