@@ -64,7 +64,13 @@ class _Leaf:
         else:
             self.plain.append(candidate)
 
-    def choose(self, query: Mapping[str, list[str]], headers: Collection[str]) -> _Candidate | None:
+    def choose(
+        self, query: Mapping[str, list[str]], headers: Collection[str], *, query_selects: bool
+    ) -> _Candidate | None:
+        """The operation that is meant. ``query_selects``: a required query member is what makes the operation.
+
+        (S3: a POST to a key without uploadId is no CompleteMultipartUpload that forgot something.)
+        """
         static = [
             candidate
             for key in query
@@ -74,7 +80,12 @@ class _Leaf:
         if static:
             most = max(len(candidate.static_query) for candidate in static)
             return _best([c for c in static if len(c.static_query) == most], query, headers)
-        return _best(self.plain, query, headers) if self.plain else None
+        if not self.plain:
+            return None
+        best = _best(self.plain, query, headers)
+        if query_selects and best.required_query and best.required_present(query, headers) < 0:
+            return None
+        return best
 
 
 def _best(
@@ -108,6 +119,7 @@ class Table:
 
     def __init__(self, service: Service) -> None:
         self._service = service
+        self._is_xml = "rest-xml" in service.protocols
         self._root = _Node()
         shared = quirks.of(service.name).shared_routes
         for name in service.operations:
@@ -171,13 +183,13 @@ class Table:
             decoded = [query_string.unquote(value) for value in values]
         except ValueError as error:
             raise AwsError("InvalidURI", f"Couldn't parse the specified URI: {error}.", status=400) from error
-        candidate = leaf.choose(parameters, headers)
+        candidate = leaf.choose(parameters, headers, query_selects=self._is_xml)
         if candidate is None:
             raise self._wrong_method(method, path)
         return self._service.operation(candidate.name), dict(zip(candidate.labels, decoded, strict=True))
 
     def _unknown(self, method: str, path: str) -> AwsError:
-        if "rest-xml" in self._service.protocols:
+        if self._is_xml:
             return self._wrong_method(method, path)
         return AwsError(
             "UnknownOperationException",
@@ -186,7 +198,7 @@ class Table:
         )
 
     def _wrong_method(self, method: str, path: str) -> AwsError:
-        if "rest-xml" in self._service.protocols:
+        if self._is_xml:
             depth = sum(1 for segment in path.split("/") if segment)
             resource = ("SERVICE", "BUCKET", "OBJECT")[min(depth, 2)]
             return AwsError(
