@@ -17,6 +17,8 @@ def bucket_in_host(host: str) -> str | None:
     """The bucket a Host header names (``<bucket>.s3.<anything>``, ``<bucket>.localhost``); None where it names none."""
     name = _host_name(host)
     labels = name.split(".")
+    if any(label == "execute-api" or label.startswith("s3-website") for label in labels[1:]):
+        return None
     if name.endswith(".localhost") and not any(_S3_LABEL.fullmatch(label) for label in labels[1:]):
         bucket = name.removesuffix(".localhost")
         # `s3.localhost` and its like are names of the server itself.

@@ -4,10 +4,11 @@ from typing import Any, Final
 
 from stagedoor.domain.errors import AwsError
 from stagedoor.services.call import Call
-from stagedoor.services.s3 import bucket_names, errors, listing, public_access, tag_sets
+from stagedoor.services.s3 import bucket_names, errors, public_access, tag_sets
 from stagedoor.services.s3.integrity import refuse
 from stagedoor.services.s3.lookup import as_s3_errors, bucket_of
 from stagedoor.services.s3.owners import owner
+from stagedoor.services.s3.page_tokens import read_token, token_of
 from stagedoor.store.object_rows import Bucket, BucketExistsError, BucketNotEmptyError
 
 _Answer = dict[str, Any]
@@ -38,7 +39,10 @@ def create_bucket(call: Call, request: dict[str, Any]) -> _Answer:
             status=400,
         )
     region = _region(call, request)
-    settings: _Answer = {"PublicAccessBlockConfiguration": dict(public_access.ALL_BLOCKED)}
+    settings: _Answer = {
+        "PublicAccessBlockConfiguration": dict(public_access.ALL_BLOCKED),
+        "OwnershipControls": {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]},
+    }
     tags = tag_sets.checked(
         (request.get("CreateBucketConfiguration") or {}).get("Tags") or [], tag_sets.BUCKET_TAGS
     )
@@ -138,7 +142,7 @@ def list_buckets(call: Call, request: dict[str, Any]) -> _Answer:
     """The account's buckets by name."""
     most, token = request.get("MaxBuckets"), request.get("ContinuationToken")
     prefix, region = request.get("Prefix") or "", request.get("BucketRegion")
-    after = "" if not token else listing.read_token(token)
+    after = "" if not token else read_token(token)
     found = call.house.objects.buckets(call.account_id, prefix=prefix, after=after)
     if region:
         found = [bucket for bucket in found if bucket.region == region]
@@ -164,5 +168,5 @@ def list_buckets(call: Call, request: dict[str, Any]) -> _Answer:
     if prefix:
         answer["Prefix"] = prefix
     if len(found) > limit:
-        answer["ContinuationToken"] = listing.token_of(page[-1].name)
+        answer["ContinuationToken"] = token_of(page[-1].name)
     return answer

@@ -1,13 +1,12 @@
 """ListObjects, ListObjectsV2, ListObjectVersions: pages of keys and common prefixes."""
 
-import base64
-import binascii
 from typing import Any, Final
 
 from stagedoor.services.call import Call
 from stagedoor.services.s3 import errors
 from stagedoor.services.s3.lookup import bucket_of, check_version_id
 from stagedoor.services.s3.owners import owner
+from stagedoor.services.s3.page_tokens import read_token, token_of
 from stagedoor.store.object_rows import Bucket, ObjectRow
 
 MOST_KEYS: Final = 1000
@@ -112,22 +111,6 @@ def list_objects_v2(call: Call, request: dict[str, Any]) -> dict[str, Any]:
     if page.truncated:
         answer["NextContinuationToken"] = token_of(page.last)
     return answer | _echoed(request, delimiter)
-
-
-def token_of(last: str) -> str:
-    """An opaque continuation token for a page that ended with ``last``."""
-    return base64.urlsafe_b64encode(b"1" + last.encode()).decode()
-
-
-def read_token(token: str) -> str:
-    """Where the page of a token goes on. InvalidArgument for what was not given out here."""
-    try:
-        raw = base64.b64decode(token, altchars=b"-_", validate=True)
-        if raw[:1] == b"1":
-            return raw[1:].decode()
-    except (binascii.Error, ValueError):
-        pass
-    raise errors.invalid_argument("The continuation token provided is incorrect", "continuation-token", token)
 
 
 def list_object_versions(call: Call, request: dict[str, Any]) -> dict[str, Any]:
