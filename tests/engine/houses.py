@@ -117,3 +117,7 @@ def count(folder: str) -> int:
 
 def mode(path: str) -> int:
     return Path(path).stat().st_mode & 0o777
+
+
+def count_named(folder: Path, name: str) -> int:
+    return sum(1 for _ in folder.rglob(name))

@@ -3,6 +3,7 @@
 Place in the flow: ``function_worker`` answers with them; the server passes them on unread.
 """
 
+import importlib
 import os
 import sys
 import traceback
@@ -14,7 +15,6 @@ from stagedoor.worker.specs import FunctionError
 # Where a package lies on AWS; tracebacks name it instead of a scratch directory that nobody else ever sees.
 TASK_ROOT_ON_AWS = "/var/task"
 _WORKER_DIR = str(Path(__file__).parent) + os.sep
-_IMPORT_MACHINERY = ("<frozen importlib", os.sep + "importlib" + os.sep)
 
 
 class FunctionFailure(Exception):
@@ -50,23 +50,15 @@ def log(error: FunctionError) -> None:
 
 
 def stack_of(error: BaseException) -> list[str]:
-    """The user's part of an exception's traceback, one text per frame."""
-    frames = traceback.extract_tb(error.__traceback__)
+    """The user's part of an exception's traceback, one text per frame: without the runtime and Python's import machinery."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not _is_import(frame.filename)]
     while frames and frames[0].filename.startswith(_WORKER_DIR):
         del frames[0]
     return _texts(frames)
 
 
-def stack_of_import(error: BaseException) -> list[str]:
-    """The same for an error while a module was imported: without the import machinery."""
-    frames = traceback.extract_tb(error.__traceback__)
-    users = [
-        frame
-        for frame in frames
-        if not frame.filename.startswith(_WORKER_DIR)
-        and not any(part in frame.filename for part in _IMPORT_MACHINERY)
-    ]
-    return _texts(users)
+def _is_import(filename: str) -> bool:
+    return filename.startswith("<frozen importlib") or filename == importlib.__file__
 
 
 def _texts(frames: Iterable[traceback.FrameSummary]) -> list[str]:

@@ -194,7 +194,6 @@ def load_handler(name: str) -> Handler:
         raise FunctionFailure(
             "Runtime.ImportModuleError",
             f"Unable to import module '{module_name}': {error}",
-            function_errors.stack_of_import(error),
         ) from error
     except SyntaxError as error:
         place = f'  File "{error.filename}" Line {error.lineno}\n    {error.text}'
@@ -205,9 +204,8 @@ def load_handler(name: str) -> Handler:
         ) from error
     except ValueError as error:  # an empty name between dots
         raise FunctionFailure("Runtime.MalformedHandlerName", f"Bad handler '{name}': {error}") from error
-    handler = getattr(module, function_name, None)
-    if not callable(handler):
+    if not hasattr(module, function_name):
         raise FunctionFailure(
             "Runtime.HandlerNotFound", f"Handler '{function_name}' missing on module '{module_name}'"
         )
-    return cast(Handler, handler)
+    return cast(Handler, getattr(module, function_name))
