@@ -102,7 +102,7 @@ async def _authenticate(request: Request, service: str, house: House, limit_byte
     else:
         payload_hash = _sha256(body) if body else sigv4.EMPTY_SHA256
     _verify(request, signature, secret, payload_hash, house, now, unknown, s3=False)
-    return _authenticated(request, caller, signature, body)
+    return _authenticated(request, house, caller, signature, body)
 
 
 def _authenticate_s3(request: Request, house: House) -> Authenticated:
@@ -124,7 +124,7 @@ def _authenticate_s3(request: Request, house: House) -> Authenticated:
     payload_hash = _declared_payload_hash(signature)
     secret, caller, unknown = _look_up(house, signature.access_key_id, signature.session_token, now)
     _verify(request, signature, secret, payload_hash, house, now, unknown, s3=True)
-    return _authenticated(request, caller, signature, _verified_body(request, signature, secret))
+    return _authenticated(request, house, caller, signature, _verified_body(request, signature, secret))
 
 
 def _look_up(
@@ -167,12 +167,15 @@ def _verify(
 
 
 def _authenticated(
-    request: Request, caller: Caller, signature: Signature, body: bytes | VerifiedBody
+    request: Request, house: House, caller: Caller, signature: Signature, body: bytes | VerifiedBody
 ) -> Authenticated:
     header = request.header
+    region, service = signature.scope.region, signature.scope.service
+    if caller.kind == "user" and house.principals.note_use(caller, house.clock.now(), region, service):
+        asyncio.get_running_loop().run_in_executor(None, house.principals.store_use, caller)
     return Authenticated(
         caller,
-        signature.scope.region,
+        region,
         body,
         request.peer_host,
         request.scheme,

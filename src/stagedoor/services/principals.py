@@ -25,6 +25,7 @@ from stagedoor.store.records import Document, Key, Records
 KINDS: Final = ("iam.user", "iam.role", "iam.policy", "iam.access_key")
 # What stands in for the secret of a key that does not exist, so that both cases take the same time.
 UNKNOWN_SECRET: Final = "stagedoor/no/such/access/key/000000000000"  # noqa: S105
+USE_GRANULARITY_S: Final = 900.0
 _MAX_CACHED: Final = 10_000
 
 
@@ -43,6 +44,14 @@ class Credential(NamedTuple):
 
     secret: str
     caller: Caller
+
+
+class KeyUse(NamedTuple):
+    """A use of a long-term key; ``at`` in epoch seconds."""
+
+    at: float
+    region: str
+    service: str
 
 
 class NoSuchRoleError(LookupError):
@@ -91,6 +100,9 @@ class Principals:
         self._access_keys: dict[str, Key] = {}
         # Replaced as a whole by the listener: what a request worked out from older documents gets into an old cache.
         self._cache: dict[str, Credential] = {}
+        self._stored_uses = {
+            record.name: KeyUse(**record.document) for record in records.list("iam.access_key_use")
+        }
         records.subscribe("iam.", self._changed)
         for kind in KINDS:
             for record in records.list(kind):
@@ -273,6 +285,10 @@ class Principals:
             if version["VersionId"] == policy["DefaultVersionId"]
         )
 
+    def caller_for_user(self, account_id: str, user_name: str) -> Caller:
+        """The user as a caller, for decisions without a request. KeyError when there is none."""
+        return self._user_caller(account_id, self._documents[Key("iam.user", account_id, "", user_name)], "")
+
     def arn_of(self, account_id: str, kind: str, name: str) -> str | None:
         """The ARN of a ``role`` or ``user`` by its name; None when there is none."""
         document = self._documents.get(Key(f"iam.{kind}", account_id, "", name))
@@ -290,14 +306,39 @@ class Principals:
         """Whether this server has an account of this id."""
         return any(root.caller.account_id == account_id for root in self._roots.values())
 
+    # When long-term keys were used.
+
+    def note_use(self, caller: Caller, now: float, region: str, service: str) -> bool:
+        """Remember a use of the caller's key; True when the stored one is so old that ``store_use`` is due."""
+        if caller.kind != "user" or caller.expires_at is not None:
+            return False
+        before = self._stored_uses.get(caller.access_key_id)
+        if before is not None and now - before.at < USE_GRANULARITY_S:
+            return False
+        self._stored_uses[caller.access_key_id] = KeyUse(now, region, service)
+        return True
+
+    def store_use(self, caller: Caller) -> None:
+        """Write down the last noted use of the caller's key. Blocks: call it in a thread."""
+        use = self._stored_uses.get(caller.access_key_id)
+        if use is not None:
+            key = Key("iam.access_key_use", caller.account_id, "", caller.access_key_id)
+            with self._records.transaction() as transaction:
+                transaction.put(key, use._asdict())
+
+    def last_use(self, access_key_id: str) -> "KeyUse | None":
+        """The last known use of a key; None when there was none."""
+        return self._stored_uses.get(access_key_id)
+
     # Keeping up with commits.
 
     def _changed(self, keys: frozenset[Key]) -> None:
-        for key in keys:
-            if key.kind in KINDS:
-                record = self._records.get(key)
-                self._set(key, record.document if record else None)
-        self._cache = {}
+        concerned = [key for key in keys if key.kind in KINDS]
+        for key in concerned:
+            record = self._records.get(key)
+            self._set(key, record.document if record else None)
+        if concerned:
+            self._cache = {}
 
     def _set(self, key: Key, document: Document | None) -> None:
         if document is not None:

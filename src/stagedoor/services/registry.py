@@ -1,5 +1,6 @@
 """Finds the function of an operation: ``CreateEndpoint`` of ``sagemaker`` is ``create_endpoint`` in one of the
-service's modules, named as boto3 names it. What is not there answers 501 with its name."""
+service's modules, named as boto3 names it. What is not there answers 501 with its name.
+"""
 
 import importlib
 from collections.abc import Iterator
@@ -26,7 +27,16 @@ MODULES: dict[str, tuple[str, ...]] = {
         "multipart",
         "tagging",
     ),
-    "iam": ("roles", "policies", "users", "access_keys"),
+    "iam": (
+        "roles",
+        "role_policies",
+        "users",
+        "user_policies",
+        "policies",
+        "access_keys",
+        "simulation",
+        "account",
+    ),
     "sts": ("identity", "sessions"),
     "sagemaker": ("models", "endpoint_configs", "endpoints", "training_jobs", "transform_jobs", "tags"),
     "sagemaker-runtime": ("invocations",),

@@ -1,0 +1,1 @@
+"""STS: who am I, and temporary credentials. They need no record: see ``authz.session_tokens``."""
