@@ -25,7 +25,7 @@ TWO = Fleet(2, (Variant("A", 1.0, 2),))
 
 
 def worker(slot: Slot, phase: str = "ready") -> Worker:
-    return Worker(f"{slot.generation}.{slot.variant}.{slot.index}", slot, phase)  # type: ignore[arg-type]
+    return Worker(f"{slot.generation}.{slot.variant}.{slot.number}", slot, phase)  # type: ignore[arg-type]
 
 
 def view(

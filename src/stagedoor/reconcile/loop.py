@@ -133,5 +133,7 @@ class Loop:
                 await asyncio.sleep(pause_s)
                 pause_s = min(pause_s * 2, self.LONGEST_PAUSE_S)
                 continue
+            # Not wait_for: before Python 3.12 it may swallow a cancellation that comes together with the wake-up.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), self._reconciler.tick_s)
+                async with asyncio.timeout(self._reconciler.tick_s):
+                    await self._wake.wait()

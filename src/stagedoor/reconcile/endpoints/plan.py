@@ -21,7 +21,7 @@ class Slot(NamedTuple):
 
     generation: int
     variant: str
-    index: int
+    number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +43,9 @@ class Fleet:
     def slots(self) -> list[Slot]:
         """A place for each worker."""
         return [
-            Slot(self.generation, variant.name, index)
+            Slot(self.generation, variant.name, number)
             for variant in self.variants
-            for index in range(variant.count)
+            for number in range(variant.count)
         ]
 
 
@@ -169,8 +169,8 @@ def _routes(fleet: Fleet, ready: Mapping[Slot, Worker]) -> tuple[Route, ...]:
             variant.weight,
             tuple(
                 ready[slot].id
-                for index in range(variant.count)
-                if (slot := Slot(fleet.generation, variant.name, index)) in ready
+                for number in range(variant.count)
+                if (slot := Slot(fleet.generation, variant.name, number)) in ready
             ),
         )
         for variant in fleet.variants

@@ -1,0 +1,76 @@
+"""Model archives as files: copied out of the store once, linked into every worker that serves them.
+
+Place in the flow: ``reconcile.endpoints`` (and batch transform) ask for the file behind a model record's ``artifact``. The
+copy stays while an endpoint needs it, so an endpoint comes back after a restart although the object was replaced or deleted
+in S3 meanwhile, and all its workers load the same bytes.
+"""
+
+import contextlib
+import hashlib
+import os
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from stagedoor.store import objects_io
+from stagedoor.store.contents import ContentDamagedError, Contents
+from stagedoor.store.object_rows import ObjectRows
+
+_YOUNG_S = 3600.0
+
+
+class ModelDataError(Exception):
+    """The model data cannot be had; the text is fit for a FailureReason."""
+
+
+class ModelFiles:
+    """A directory of model archives. Thread-safe; every method blocks."""
+
+    def __init__(self, directory: Path, objects: ObjectRows, contents: Contents) -> None:
+        self._directory = directory
+        self._objects = objects
+        self._contents = contents
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def path(self, artifact: Mapping[str, Any]) -> Path:
+        """The file of an artifact (``bucket``, ``key``, ``versionId``, ``sequence``, ``etag``). ModelDataError."""
+        path = self._directory / _file_name(artifact)
+        try:
+            os.utime(path)
+        except FileNotFoundError:
+            self._copy(artifact, path)
+        return path
+
+    def _copy(self, artifact: Mapping[str, Any], path: Path) -> None:
+        url = f"s3://{artifact['bucket']}/{artifact['key']}"
+        row = self._objects.find_version(artifact["bucket"], artifact["key"], artifact["versionId"])
+        if row is None or row.delete_marker:
+            raise ModelDataError(f"there is no object at {url} any more")
+        if (row.etag, row.size_bytes) != (artifact["etag"], artifact["sizeBytes"]):
+            raise ModelDataError(
+                f"the object at {url} was replaced after CreateModel (ETag {artifact['etag']} then, {row.etag} now): "
+                "create a new model for it"
+            )
+        temporary = path.with_name(f"{path.name}.{os.getpid()}.{time.monotonic_ns()}")
+        try:
+            objects_io.read_to(self._objects, self._contents, row, temporary)
+            temporary.replace(path)
+        except (objects_io.ObjectChangedError, ContentDamagedError, OSError) as error:
+            raise ModelDataError(f"{url} cannot be read: {error}") from error
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def sweep(self, needed: Iterable[Mapping[str, Any]]) -> None:
+        """Remove the files of artifacts that nobody needs, unless they were used within the last hour."""
+        keep = {_file_name(artifact) for artifact in needed}
+        for path in self._directory.iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                if path.name not in keep and time.time() - path.stat().st_mtime > _YOUNG_S:
+                    path.unlink()
+
+
+def _file_name(artifact: Mapping[str, Any]) -> str:
+    """Keys never become paths: a digest of what makes the object's version this one."""
+    identity = "\0".join(str(artifact[name]) for name in ("bucket", "key", "etag", "sizeBytes"))
+    return hashlib.sha256(identity.encode()).hexdigest() + ".tar.gz"
