@@ -24,13 +24,8 @@ class CopySource(NamedTuple):
 
 def parse(header: str) -> CopySource:
     """``[/]bucket/key[?versionId=…]``, percent-encoded. InvalidArgument."""
-    path, _, query = header.partition("?")
-    version_id: str | None = None
-    if query.startswith("versionId="):
-        version_id = unquote(query.removeprefix("versionId="))
-    elif query:
-        # Clients that do not encode the key may send a question mark in it.
-        path = header
+    path, question, version = header.partition("?versionId=")
+    version_id = unquote(version) if question else None
     try:
         text = unquote(path, errors="strict").removeprefix("/")
     except UnicodeDecodeError as error:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from stagedoor.domain.errors import AwsError
+from stagedoor.services import permissions
 from stagedoor.services.call import Call
 from stagedoor.services.s3 import errors
 from stagedoor.store.contents import ContentDamagedError
@@ -69,9 +70,16 @@ def check_version_id(version_id: str | None) -> str | None:
 
 
 def object_of(call: Call, bucket: Bucket, key: str, version_id: str | None, method: str = "GET") -> ObjectRow:
-    """The object version a request means. NoSuchKey, NoSuchVersion, MethodNotAllowed for a delete marker."""
+    """The object version a request means. NoSuchKey, NoSuchVersion, MethodNotAllowed for a delete marker.
+
+    Who may not list the bucket is not told that a key is missing: AccessDenied.
+    """
     check_key(key)
     row = call.house.objects.find_version(bucket.name, key, check_version_id(version_id))
+    if (row is None or row.delete_marker) and not permissions.allowed(
+        call, "s3:ListBucket", f"arn:aws:s3:::{bucket.name}"
+    ):
+        raise errors.access_denied()
     if row is None:
         raise errors.no_such_key(key) if version_id is None else errors.no_such_version(key, version_id)
     if row.delete_marker:
