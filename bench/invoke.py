@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import numpy
+import numpy as np
 import xgboost
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
@@ -54,17 +54,17 @@ class Measured:
 
 def train() -> xgboost.Booster:
     """A model like the main job's: 200 trees over 5,000 word counts; the data is drawn, seeded."""
-    random = numpy.random.default_rng(7)
-    counts = random.poisson(0.02, (4_000, COLUMNS)).astype(numpy.float32)
+    random = np.random.default_rng(7)
+    counts = random.poisson(0.02, (4_000, COLUMNS)).astype(np.float32)
     weights = random.normal(0, 1, COLUMNS) * (random.random(COLUMNS) < 0.1)
-    labels = (counts @ weights + random.normal(0, 1, 4_000) > 0).astype(numpy.float32)
+    labels = (counts @ weights + random.normal(0, 1, 4_000) > 0).astype(np.float32)
     data = xgboost.DMatrix(counts, labels)
     return xgboost.train({"objective": "binary:logistic", "max_depth": 6, "eta": 0.2}, data, TREES)
 
 
 def reviews() -> list[bytes]:
     """Rows as the function of the main job sends them."""
-    random = numpy.random.default_rng(11)
+    random = np.random.default_rng(11)
     rows = random.poisson(0.02, (REQUESTS, COLUMNS))
     return [",".join(map(str, row)).encode() for row in rows.tolist()]
 
@@ -162,7 +162,7 @@ def peer_python() -> Path:
     if not (folder / ".made").exists():
         print("making the peer's environment", file=sys.stderr)
         subprocess.run(["uv", "venv", "-q", "--python", sys.executable, str(folder)], check=True)
-        own = [f"numpy=={numpy.__version__}", "scipy", f"xgboost-cpu=={xgboost.__version__}"]
+        own = [f"numpy=={np.__version__}", "scipy", f"xgboost-cpu=={xgboost.__version__}"]
         subprocess.run(
             ["uv", "pip", "install", "-q", "--python", str(python), *PEER_PACKAGES, *own], check=True
         )
@@ -177,8 +177,11 @@ def fastapi_service(python: Path, model: Path, workers: int) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     process = subprocess.Popen(
-        [str(python), "-m", "uvicorn", "bench.peers.fastapi_app:app", "--host", "127.0.0.1"]
-        + ["--port", str(port), "--workers", str(workers), "--no-access-log", "--log-level", "warning"],
+        [
+            *(str(python), "-m", "uvicorn", "bench.peers.fastapi_app:app"),
+            *("--host", "127.0.0.1", "--port", str(port), "--workers", str(workers)),
+            *("--no-access-log", "--log-level", "warning"),
+        ],
         cwd=HERE.parent,
         env=os.environ
         | {"BENCH_MODEL": str(model), "PYTHONPATH": str(HERE.parent / "src"), "OMP_NUM_THREADS": "1"},
@@ -208,7 +211,7 @@ def _wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:
 
 def check_answers(requests: Path, bodies: list[bytes], booster: xgboost.Booster) -> float:
     """Send each request once; the largest difference from the booster called directly."""
-    rows = numpy.array([[float(x) for x in body.split(b",")] for body in bodies], numpy.float32)
+    rows = np.array([[float(x) for x in body.split(b",")] for body in bodies], np.float32)
     wanted = booster.inplace_predict(rows)
     worst = 0.0
     with requests.open("rb") as file:

@@ -127,7 +127,7 @@ def write_private(path: Path, text: str) -> None:
     """Write a file that only its owner may read, atomically."""
     temporary = path.with_suffix(".new")
     temporary.unlink(missing_ok=True)
-    with open(temporary, "w", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:  # noqa: PTH123
+    with open(temporary, "w", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
@@ -163,6 +163,7 @@ class Application:
         public = PublicListener(house, self._health)
         access_log = AccessLog(settings.data / "logs" / "access.jsonl", self._clock)
         self._closing.callback(access_log.flush)
+        house = dataclasses.replace(house, try_method=public.try_method)
         signed = SignedListener(house, self._health, public.claims, public.handle, access_log)
         self._api = await self._listen("api", signed.handle)
         self._public = await self._listen("public", public.handle)

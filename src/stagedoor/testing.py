@@ -125,8 +125,9 @@ class Server:
         import boto3
 
         keys = credentials or {}
-        return boto3.client(
-            service,  # pyright: ignore[reportArgumentType, reportCallIssue] - any service name
+        make: Any = boto3.client  # typed for each service by its name; here it is any
+        return make(
+            service,
             endpoint_url=self.api,
             region_name=options.pop("region_name", self.region),
             aws_access_key_id=keys.get("AccessKeyId", self.access_key_id),

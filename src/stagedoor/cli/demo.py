@@ -96,8 +96,10 @@ def _start(settings: Settings) -> tuple[subprocess.Popen[bytes], Instance]:
     with output_path.open("wb") as output:
         # A session of its own: Ctrl-C reaches this command, which then ends the server in order.
         server = subprocess.Popen(
-            [sys.executable, "-m", "stagedoor", "up", "--data", str(settings.data)]
-            + ["--api", settings.api, "--public", settings.public],
+            [
+                *(sys.executable, "-m", "stagedoor", "up", "--data", str(settings.data)),
+                *("--api", settings.api, "--public", settings.public),
+            ],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

@@ -37,8 +37,9 @@ class Instance:
         """A boto3 client with the root key."""
         import boto3
 
-        return boto3.client(
-            service,  # pyright: ignore[reportArgumentType, reportCallIssue] - any service name
+        make: Any = boto3.client  # typed for each service by its name; here it is any
+        return make(
+            service,
             endpoint_url=self.api,
             aws_access_key_id=self.access_key_id,
             aws_secret_access_key=self.secret_access_key,

@@ -77,6 +77,11 @@ class StreamBody:
         if self._arrived is not None and not self._arrived.done():
             self._arrived.set_result(None)
 
+    @property
+    def waits_for_continue(self) -> bool:
+        """Whether the client sends nothing before it is told ``100 Continue``."""
+        return self._on_first_read is not None
+
     # Read by a handler.
 
     async def read(self, limit_bytes: int) -> bytes:

@@ -5,6 +5,7 @@ requests; while one is being made, at most ``PIPELINE_MAX`` further requests wai
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections import deque
@@ -76,9 +77,17 @@ _date = _Date()
 class Connection(asyncio.Protocol):
     """Speaks HTTP/1.1 on one accepted socket and calls ``handler`` for each request."""
 
-    def __init__(self, handler: Handler, connections: "set[Connection]", limits: Limits, scheme: str) -> None:
+    def __init__(
+        self,
+        handler: Handler,
+        made: "Callable[[Connection], None]",
+        gone: "Callable[[Connection], None]",
+        limits: Limits,
+        scheme: str,
+    ) -> None:
         self._handler = handler
-        self._connections = connections
+        self._made = made
+        self._gone = gone
         self._limits = limits
         self._scheme = scheme
         self._loop = asyncio.get_running_loop()
@@ -105,13 +114,13 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
-        peer = transport.get_extra_info("peername")
-        self._peer_host = peer[0] if isinstance(peer, tuple) and peer else ""
-        self._connections.add(self)
+        peer: Any = transport.get_extra_info("peername")
+        self._peer_host = str(peer[0]) if peer else ""
+        self._made(self)
         self._timer = self._loop.call_later(self._limits.head_timeout_s, self._check_timeouts)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._connections.discard(self)
+        self._gone(self)
         self._closing = True
         if self._timer is not None:
             self._timer.cancel()
@@ -269,7 +278,7 @@ class Connection(asyncio.Protocol):
         """Read away what the handler left, when it is little; True when the connection can go on."""
         if body.content_length is None or body.content_length > DISCARD_MAX_BYTES:
             return False
-        if body._on_first_read is not None:  # noqa: SLF001 - the client waits for 100 Continue and sends nothing
+        if body.waits_for_continue:
             return False
         try:
             async with asyncio.timeout(5.0):
@@ -421,6 +430,10 @@ class Connection(asyncio.Protocol):
 
     # Shutdown.
 
+    def abort(self) -> None:
+        """End it now."""
+        self._transport.abort()
+
     def finish(self) -> None:
         """Close now when idle, else after the answer that is being made."""
         if self._current is None and not self._queue:
@@ -439,6 +452,7 @@ class Server:
         self._handler = handler
         self._limits = limits or Limits()
         self._connections: set[Connection] = set()
+        self._idle = asyncio.Event()
         self._server: asyncio.AbstractServer | None = None
         self.host = ""
         self.port = 0
@@ -447,7 +461,7 @@ class Server:
         """Bind and accept; ``port`` 0 picks a free one. OSError when the address is taken."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
-            lambda: Connection(self._handler, self._connections, self._limits, "http"),
+            lambda: Connection(self._handler, self._connections.add, self._gone, self._limits, "http"),
             host,
             port,
             backlog=1024,
@@ -463,9 +477,14 @@ class Server:
         self._server.close()
         for connection in list(self._connections):
             connection.finish()
-        deadline_s = asyncio.get_running_loop().time() + grace_s
-        while self._connections and asyncio.get_running_loop().time() < deadline_s:
-            await asyncio.sleep(0.02)
+        self._idle.clear()
+        if self._connections:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._idle.wait(), grace_s)
         for connection in list(self._connections):
-            if connection._transport is not None:  # noqa: SLF001 - same module
-                connection._transport.abort()  # noqa: SLF001
+            connection.abort()
+
+    def _gone(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+        if not self._connections:
+            self._idle.set()

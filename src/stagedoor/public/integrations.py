@@ -39,8 +39,14 @@ def trace_headers(request: PublicRequest) -> list[tuple[str, str]]:
     return [("x-amzn-RequestId", request.request_id), ("x-amz-apigw-id", request.extended_request_id)]
 
 
-async def answer(house: House, request: PublicRequest, stage: DeployedStage, found: Match) -> Response:
-    """Run the method's integration."""
+async def answer(
+    house: House,
+    request: PublicRequest,
+    stage: DeployedStage,
+    found: Match,
+    notes: list[str] | None = None,
+) -> Response:
+    """Run the method's integration. ``notes`` gets what the owner of the API may know and the caller may not."""
     integration: Mapping[str, Any] = found.method["methodIntegration"]
     failed: Response
     try:
@@ -64,6 +70,8 @@ async def answer(house: House, request: PublicRequest, stage: DeployedStage, fou
     except AwsError as error:
         reason = error
         failed = gateway_response(500, "Internal server error", "InternalServerErrorException", request)
+    if notes is not None:
+        notes.append(f"Execution failed: {reason}")
     log.warning(
         "an API could not answer: %s",
         reason,

@@ -12,12 +12,15 @@ from stagedoor.domain import ids
 from stagedoor.http.message import BodyTooLargeError, Request, Response
 from stagedoor.public import integrations, match
 from stagedoor.public.addressing import ApiAddress, api_address, website_address
-from stagedoor.public.deployed import DeployedStages
+from stagedoor.public.deployed import DeployedStage, DeployedStages
 from stagedoor.public.event import PublicRequest
 from stagedoor.services.call import House
+from stagedoor.services.trial import Trial, TrialResult
 
 BODY_MAX_BYTES = 10 * 1024 * 1024
 HEALTH_PATH = "/_stagedoor/health"
+TRIAL_STAGE = "test-invoke-stage"
+TRIAL_SOURCE_IP = "test-invoke-source-ip"
 
 
 class PublicListener:
@@ -72,6 +75,50 @@ class PublicListener:
                 403, "Missing Authentication Token", "MissingAuthenticationTokenException", described
             )
         return await integrations.answer(self._house, described, stage, found)
+
+    async def try_method(self, trial: Trial) -> TrialResult:
+        """Run a method that need not be deployed (TestInvokeMethod)."""
+        started_s = self._house.clock.monotonic()
+        stage = DeployedStage(
+            trial.api_id,
+            trial.account_id,
+            trial.region,
+            TRIAL_STAGE,
+            "",
+            trial.stage_variables,
+            trial.binary_media_types,
+            match.build(trial.resources),
+        )
+        described = PublicRequest(
+            trial.http_method if trial.http_method != "ANY" else "GET",
+            trial.path,
+            trial.query,
+            trial.headers,
+            trial.body,
+            TRIAL_SOURCE_IP,
+            "https",
+            "HTTP/1.1",
+            ids.request_id(),
+            secrets.token_urlsafe(11) + "=",
+            self._house.clock.now(),
+        )
+        found = match.match(stage.routes, described.http_method, trial.path)
+        if found is None or found.resource["id"] != trial.resource_id:
+            found = match.Match(
+                trial.resources[trial.resource_id],
+                trial.resources[trial.resource_id]["resourceMethods"][trial.http_method],
+                {},
+            )
+        notes: list[str] = [f"Execution log for request {described.request_id}"]
+        response = await integrations.answer(self._house, described, stage, found, notes)
+        notes.append(f"Method completed with status: {response.status}")
+        return TrialResult(
+            response.status,
+            list(response.headers),
+            response.body if isinstance(response.body, bytes) else b"",
+            "\n".join(notes),
+            round((self._house.clock.monotonic() - started_s) * 1000),
+        )
 
     def _described(self, request: Request, api: ApiAddress, body: bytes) -> PublicRequest:
         spelt = [(name, value) for name, (_, value) in zip(request.names, request.headers, strict=True)]

@@ -80,7 +80,8 @@ def _status(status: Any) -> int:
 
 
 def _headers(answer: dict[str, Any]) -> list[tuple[str, str]]:
-    single, multiple = answer.get("headers") or {}, answer.get("multiValueHeaders") or {}
+    single: Any = answer.get("headers") or {}
+    multiple: Any = answer.get("multiValueHeaders") or {}
     if not isinstance(single, dict) or not isinstance(multiple, dict):
         raise MalformedAnswerError("headers and multiValueHeaders are objects")
     values: list[tuple[str, Any]] = [

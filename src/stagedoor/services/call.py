@@ -14,6 +14,7 @@ from stagedoor.domain.arns import Arn
 from stagedoor.domain.clock import Clock
 from stagedoor.http.message import Request
 from stagedoor.services.principals import Principals
+from stagedoor.services.trial import TryMethod
 from stagedoor.settings import Settings
 from stagedoor.store.contents import Contents
 from stagedoor.store.log_events import LogEvents
@@ -25,7 +26,10 @@ from stagedoor.traffic.function_pools import FunctionPools
 
 @dataclass(frozen=True, slots=True)
 class House:
-    """Everything an operation may touch, put together once by ``app``."""
+    """Everything an operation may touch, put together once by ``app``.
+
+    ``try_method`` runs a method of an API that need not be deployed (TestInvokeMethod); ``public`` has it, above here.
+    """
 
     settings: Settings
     clock: Clock
@@ -37,6 +41,7 @@ class House:
     principals: Principals
     endpoint_routes: EndpointRoutes
     function_pools: FunctionPools
+    try_method: TryMethod | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "sagemaker": ("models", "endpoint_configs", "endpoints", "training_jobs", "transform_jobs", "tags"),
     "sagemaker-runtime": ("invocations",),
     "lambda": ("functions", "invocations", "versions", "aliases", "permissions", "tags"),
-    "apigateway": ("apis", "resources", "methods", "integrations", "deployments", "stages", "tags"),
+    "apigateway": ("apis", "resources", "methods", "integrations", "deployments", "stages", "method_tests", "tags"),
     "logs": ("groups", "streams", "events"),
     "cloudwatch": (),
 }

@@ -26,7 +26,8 @@ def create_rest_api(call: Call, request: dict[str, Any]) -> dict[str, Any]:
         raise stored.unsupported(f"apiKeySource {request['apiKeySource']}")
     if not request["name"].strip():
         raise stored.bad_request("Name cannot be empty")
-    types = (request.get("endpointConfiguration") or {}).get("types") or ["EDGE"]
+    configuration: dict[str, list[str]] = request.get("endpointConfiguration") or {}
+    types = configuration.get("types") or ["EDGE"]
     if "PRIVATE" in types:
         raise stored.unsupported("endpointConfiguration.types PRIVATE")
     api_id, root_id = ids.rest_api_id(), ids.rest_api_id()
