@@ -1,5 +1,6 @@
 """An ``AwsError`` to the answer of the request's protocol: the last step of a request that did not go well."""
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,10 @@ if TYPE_CHECKING:
     from botocore.model import OperationModel
 
     from stagedoor.wire.models import Service
+
+
+# An error is always answered: what would end a header's line becomes a space.
+_LINE_ENDS = re.compile(r"[\r\n\0]+")
 
 
 def serialise(
@@ -69,10 +74,9 @@ def status_of(service: "Service", shape: Any, protocol: str, error: AwsError) ->
     modelled: Mapping[str, Any] = shape.metadata.get("error", {}) if shape is not None else {}
     if "httpStatusCode" in modelled:
         return int(modelled["httpStatusCode"])
-    usual = quirks.statuses(protocol).get(error.code)
-    if usual is not None:
-        return usual
-    return 500 if shape is not None and shape.name in service.faults else 400
+    if shape is not None and shape.name in service.faults:
+        return 500
+    return quirks.statuses(protocol).get(error.code, 400)
 
 
 def _members(shape: Any, error: AwsError, known: quirks.Quirks | None = None) -> dict[str, Any]:
@@ -178,7 +182,7 @@ def _member_headers(shape: Any, members: Mapping[str, Any], known: quirks.Quirks
         value = members.get(name)
         if value is not None and member.serialization.get("location") == "header":
             text = render_text.header_of(member, value, known.iso8601_fraction)
-            headers.append((member.serialization.get("name", name), " ".join(text.split("\r\n"))))
+            headers.append((member.serialization.get("name", name), _LINE_ENDS.sub(" ", text)))
     return headers
 
 

@@ -112,6 +112,8 @@ def _only_empty(node: _Node, path: str) -> None:
 
 def _numbered(node: _Node, path: str) -> list[tuple[int, _Node]]:
     """Elements in the order of their numbers; gaps are closed up."""
+    if node.text:
+        raise UnreadableError("a value is given where numbered elements belong", path)
     for name in node.below:
         if not (name.isascii() and name.isdigit() and len(name) <= 9):
             raise UnreadableError(f"{name[:64]!r} is not the number of an element", path)
