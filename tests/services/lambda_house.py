@@ -41,6 +41,7 @@ from stagedoor.traffic.log_writer import LogWriter
 ACCOUNT, REGION = "000000000000", "us-east-1"
 ROLE_ARN = f"arn:aws:iam::{ACCOUNT}:role/service-role/reviews"
 ROOT = RootAccount(ACCOUNT, "AKIAROOTROOTROOTROOT", "root-secret")
+ROOT_CALLER = Caller("root", ACCOUNT, f"arn:aws:iam::{ACCOUNT}:root", ACCOUNT)
 PATIENCE_S = 20.0
 
 
@@ -52,6 +53,18 @@ def zipped(source: str | Mapping[str, str | bytes]) -> bytes:
         for name, content in files.items():
             archive.writestr(name, content)
     return buffer.getvalue()
+
+
+def described(name: str, source: str | Mapping[str, str | bytes], **members: Any) -> dict[str, Any]:
+    """The request that creates a function whose handler is ``app.handler``."""
+    return {
+        "FunctionName": name,
+        "Runtime": "python3.12",
+        "Handler": "app.handler",
+        "Role": ROLE_ARN,
+        "Code": {"ZipFile": zipped(source)},
+        **members,
+    }
 
 
 def trust(*services: str) -> str:
@@ -129,16 +142,25 @@ class LambdaHouse:
         await self.pools.close()
         await self.loop.close()
         await self.engine.close()
+        self.close_stores()
+
+    def close_stores(self) -> None:
         self.records.close()
         self.log_events.close()
         self.house.objects.close()
 
-    async def ask(
-        self, service: str, name: str, *, caller: Caller | None = None, region: str = REGION, **request: Any
-    ) -> dict[str, Any]:
+    def call(self, service: str, name: str, region: str = REGION, caller: Caller = ROOT_CALLER) -> Call:
+        return Call(service, name, caller.account_id, region, caller, str(uuid.uuid4()), self.house)
+
+    def tell(
+        self, service: str, name: str, *, region: str = REGION, caller: Caller = ROOT_CALLER, **request: Any
+    ) -> Any:
+        """Call an operation that is a plain function, in this thread; needs no ``open``."""
+        return operation(service, name)(self.call(service, name, region, caller), request)
+
+    async def ask(self, service: str, name: str, **request: Any) -> dict[str, Any]:
         """Call an operation: ``ask("lambda", "GetFunction", FunctionName="f")``."""
-        caller = caller or Caller("root", ACCOUNT, f"arn:aws:iam::{ACCOUNT}:root", ACCOUNT)
-        call = Call(service, name, caller.account_id, region, caller, str(uuid.uuid4()), self.house)
+        call = self.call(service, name)
         function = operation(service, name)
         if inspect.iscoroutinefunction(function):
             return await function(call, request)
@@ -148,15 +170,7 @@ class LambdaHouse:
         self, name: str, source: str | Mapping[str, str | bytes], **members: Any
     ) -> dict[str, Any]:
         """Create a function whose handler is ``app.handler``."""
-        request: dict[str, Any] = {
-            "FunctionName": name,
-            "Runtime": "python3.12",
-            "Handler": "app.handler",
-            "Role": ROLE_ARN,
-            "Code": {"ZipFile": zipped(source)},
-            **members,
-        }
-        return await self.ask("lambda", "CreateFunction", **request)
+        return await self.ask("lambda", "CreateFunction", **described(name, source, **members))
 
     async def invoke(self, name: str, event: Any = None, **members: Any) -> dict[str, Any]:
         """Invoke; ``Payload`` of the answer is decoded JSON."""

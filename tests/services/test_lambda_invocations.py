@@ -455,8 +455,7 @@ def test_a_queued_event_survives_a_restart(tmp_path: Path) -> None:
         house = LambdaHouse(tmp_path / "house")
         await house.function("f", "def handler(event, context):\n    print('seen', event)\n")
         await house.invoke("f", 7, InvocationType="Event")
-        house.records.close()
-        house.log_events.close()
+        house.close_stores()
 
     async def story(house: LambdaHouse) -> None:
         await until(lambda: not house.records.list("lambda.event"))
