@@ -321,14 +321,24 @@ def test_a_runtime_that_cannot_be_imported_says_which_module(tmp_path: Path) -> 
 
 
 @linux_only
-def test_memory_beyond_the_limit_is_refused_in_the_worker(tmp_path: Path) -> None:
+def test_memory_beyond_the_limit_ends_the_workload(tmp_path: Path) -> None:
+    mebibyte = 2**20
+
     async def story(engine: LocalEngine, told: Told) -> None:
-        for workload_id, size in (("small", 16 * 2**20), ("large", 128 * 2**20)):
-            spec = houses.job(workload_id, "take_memory", options={"bytes": size}).spec
-            await engine.start(Workload(workload_id, "job", "plain", spec, memory_limit_bytes=64 * 2**20))
+        for workload_id, size, hold_s in (
+            ("small", 16 * mebibyte, 0),
+            ("large", 128 * mebibyte, 600),
+            ("huge", 4096 * mebibyte, 600),
+        ):
+            spec = houses.job(workload_id, "take_memory", options={"bytes": size, "hold_s": hold_s}).spec
+            await engine.start(Workload(workload_id, "job", "plain", spec, memory_limit_bytes=64 * mebibyte))
+        threads = houses.job("threads", "many_threads").spec
+        await engine.start(Workload("threads", "job", "plain", threads, memory_limit_bytes=64 * mebibyte))
         assert await told.exit_of("small") == 0
-        assert await told.exit_of("large") == 1
-        assert "MemoryError" in told.text("large")
+        assert await told.exit_of("large") == -9
+        assert await told.exit_of("huge") == 1
+        assert "MemoryError" in told.text("huge")
+        assert await told.exit_of("threads") == 0
 
     run(tmp_path, story)
 

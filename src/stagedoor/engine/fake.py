@@ -251,7 +251,13 @@ class _FakeRun:
                 self._writers.discard(writer)
                 await self.end(1)
                 return
-            hello: dict[str, Any] = {"ready": True, "pid": os.getpid(), "load_s": 0.0, "rungs": [], "details": {}}
+            hello: dict[str, Any] = {
+                "ready": True,
+                "pid": os.getpid(),
+                "load_s": 0.0,
+                "rungs": [],
+                "details": {},
+            }
             writer.write(frames.encode(frames.HELLO, 0, hello))
             decoder = frames.Decoder()
             while data := await reader.read(65536):

@@ -19,7 +19,8 @@ class Workload:
     ``stagedoor.worker.specs``, by ``kind``. ``environment`` is the whole environment of the user's code besides what
     the engine itself sets (PATH, HOME, TMPDIR, LANG, OMP_NUM_THREADS), and wins over that. ``files`` are links the
     engine makes in the scratch directory before the start: relative name (folders allowed) -> absolute path of an
-    existing file, to be read only. ``memory_limit_bytes`` bounds what it may allocate on top of its warm parent.
+    existing file, to be read only. ``memory_limit_bytes`` is what it may use on top of what it shares with its
+    warm parent: beyond it, it is killed (exit code -9), and far beyond it, its allocations fail.
     """
 
     id: str

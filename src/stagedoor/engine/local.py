@@ -8,7 +8,7 @@ outlives the server: parents go when their socket ends, and take their children 
 import asyncio
 import logging
 import signal
-from collections.abc import Awaitable, Coroutine, Mapping
+from collections.abc import Awaitable, Coroutine, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -21,6 +21,7 @@ from stagedoor.engine.interface import (
     Placement,
     Workload,
 )
+from stagedoor.engine.memory_watch import Limited, MemoryWatch
 from stagedoor.engine.output_pipe import OutputPipe
 from stagedoor.engine.runtimes import Runtime, default_runtimes
 from stagedoor.engine.warm_parent import WarmParent, inherited_environment
@@ -65,6 +66,7 @@ class LocalEngine:
         self._on_output: OutputListener = _ignore_output
         self._on_exit: ExitListener = _ignore_exit
         self._is_closing = False
+        self._memory_watch: asyncio.Task[None] | None = None
 
     # Engine
 
@@ -74,6 +76,7 @@ class LocalEngine:
         self._sockets = await asyncio.to_thread(scratch.settle, self._root)
         for name, parent in self._parents.items():
             self._keep(self._warm_up(name, parent))
+        self._memory_watch = asyncio.ensure_future(MemoryWatch(self._limited, self._kill).run())
 
     async def start(self, workload: Workload) -> Placement:
         """See ``Engine.start``."""
@@ -137,6 +140,8 @@ class LocalEngine:
         self._is_closing = True
         await asyncio.gather(*(self.stop(workload_id, _CLOSE_GRACE_S) for workload_id in list(self._runs)))
         await asyncio.gather(*(parent.close() for parent in self._parents.values()))
+        if self._memory_watch is not None:
+            self._memory_watch.cancel()
         while self._tasks:
             await asyncio.wait(set(self._tasks))
         if self._sockets is not None:
@@ -218,6 +223,19 @@ class LocalEngine:
         if run.workload.kind != "job" and run.scratch is not None:
             await asyncio.to_thread(scratch.remove, run.scratch)
         run.gone.set()
+
+    def _limited(self) -> Iterator[Limited]:
+        for run in self._runs.values():
+            limit = run.workload.memory_limit_bytes
+            if limit is None or run.exit_code is not None or run.placement is None:
+                continue
+            if run.placement.pid is not None and run.parent.pid is not None:
+                yield Limited(run.workload.id, run.placement.pid, run.parent.pid, limit)
+
+    async def _kill(self, workload_id: str) -> None:
+        run = self._runs.get(workload_id)
+        if run is not None:
+            await run.parent.signal(workload_id, signal.SIGKILL)
 
     async def _ended_after(self, run: _Run, number: signal.Signals, wait_s: float) -> bool:
         if run.gone.is_set():

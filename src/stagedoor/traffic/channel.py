@@ -239,18 +239,18 @@ class Channel(asyncio.Protocol):
 
     def _lose(self, reason: str) -> None:
         """The worker broke the protocol: nothing it says counts any more."""
-        self._fail(ChannelLostError(reason))
+        self._fail(reason)
         self.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._fail(ChannelLostError("the worker closed the connection" if exc is None else f"lost: {exc}"))
+        self._fail("the worker closed the connection" if exc is None else f"the connection broke: {exc}")
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
         if not self._closed.done():
             self._closed.set_result(None)
 
-    def _fail(self, error: ChannelError) -> None:
+    def _fail(self, reason: str) -> None:
         if not self._greeting.done():
             self._greeting.set_exception(WorkerFailedError("the worker ended before it was ready"))
         if not self._greeting.cancelled():
@@ -258,4 +258,4 @@ class Channel(asyncio.Protocol):
         calls, self._calls = self._calls, {}
         for future, _ in calls.values():
             if not future.done():
-                future.set_exception(error)
+                future.set_exception(ChannelLostError(reason))  # each its own: raising adds to its traceback

@@ -14,6 +14,8 @@ from pathlib import Path
 
 from stagedoor.worker.assignment import Assignment
 
+_THREAD_STACKS_BYTES = 512 * 1024 * 1024
+
 Rung = Callable[[Assignment], bool]
 
 
@@ -27,14 +29,23 @@ def _no_core_dumps(_: Assignment) -> bool:
     return True
 
 
+def _killed_first(_: Assignment) -> bool:
+    """When the machine runs out of memory, the kernel ends workers before the server."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("500")
+        return True
+    return False
+
+
 def _memory(assignment: Assignment) -> bool:
     """Bound what the process may allocate itself, on top of what it shares with its warm parent.
 
-    RLIMIT_DATA and not RLIMIT_AS: numeric libraries reserve much more address space than they use.
+    RLIMIT_DATA and not RLIMIT_AS: numeric libraries reserve much more address space than they use. The stacks of threads
+    count, too (8 MiB each, hardly used), so there is room for them; the engine watches what is really in use.
     """
     if assignment.memory_limit_bytes is None or sys.platform != "linux":
         return False
-    limit = _data_bytes() + assignment.memory_limit_bytes
+    limit = _data_bytes() + assignment.memory_limit_bytes + _THREAD_STACKS_BYTES
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
         return True
@@ -61,6 +72,7 @@ def _no_new_privileges(_: Assignment) -> bool:
 
 _RUNGS: tuple[tuple[str, Rung], ...] = (
     ("no-core-dumps", _no_core_dumps),
+    ("killed-first", _killed_first),
     ("memory-limit", _memory),
     ("no-new-privileges", _no_new_privileges),
 )

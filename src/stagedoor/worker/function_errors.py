@@ -63,7 +63,7 @@ def _is_import(filename: str) -> bool:
 
 def _texts(frames: Iterable[traceback.FrameSummary]) -> list[str]:
     # Without columns, as AWS's runtime does: no lines of carets below the source.
-    plain = [(frame.filename, frame.lineno, frame.name, frame.line) for frame in frames]
+    plain = [(frame.filename, frame.lineno or 0, frame.name, frame.line) for frame in frames]
     return [on_aws(text) for text in traceback.format_list(plain)]
 
 

@@ -77,8 +77,21 @@ def leave_family(job: Job) -> None:
 
 
 def take_memory(job: Job) -> None:
-    taken = bytearray(job.options["bytes"])
-    print("got", len(taken))
+    taken = b"x" * job.options["bytes"]
+    print("got", len(taken), flush=True)
+    time.sleep(job.options["hold_s"])
+
+
+def many_threads(_job: Job) -> None:
+    import threading
+
+    gate = threading.Event()
+    threads = [threading.Thread(target=gate.wait) for _ in range(40)]
+    for thread in threads:
+        thread.start()
+    gate.set()
+    for thread in threads:
+        thread.join()
 
 
 def numbers(_job: Job) -> None:
