@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stagedoor.reconcile.transform.data_processing import DataProcessing, RecordError
 from stagedoor.domain.json_path import JsonPath, JsonPathError
+from stagedoor.reconcile.transform.data_processing import DataProcessing, RecordError
 
 
 def processing(content_type: str, assemble: str = "None", **members: str) -> DataProcessing:

@@ -1,0 +1,74 @@
+"""What a job's process left: its archives, and why it failed if it did.
+
+Place in the flow: ``act`` looks here when the engine told the process's exit, before the engine clears its directory.
+The process is not trusted: only plain files in the directory itself count.
+"""
+
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+_FAILURE_CHARACTERS = 1024
+_KINDS = ("ClientError:", "AlgorithmError:", "InternalServerError:")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """``reason`` is empty for success. The archives are None where there are none."""
+
+    reason: str
+    model_archive: Path | None
+    output_archive: Path | None
+
+
+def outcome(scratch: Path, exit_code: int, last_lines: Sequence[str]) -> Outcome:
+    """Read what the job left in ``scratch``. Blocks."""
+    output = scratch / "opt" / "ml" / "output"
+    reason = ""
+    if exit_code != 0:
+        failure = _plain_file(scratch, output / "failure")
+        text = ""
+        if failure is not None:
+            with failure.open(encoding="utf-8", errors="replace") as file:
+                text = file.read(64 * 1024)
+        reason = failure_reason(exit_code, text.strip(), last_lines)
+    return Outcome(
+        reason,
+        _plain_file(scratch, output / "model.tar.gz"),
+        _plain_file(scratch, output / "output.tar.gz"),
+    )
+
+
+def _plain_file(scratch: Path, path: Path) -> Path | None:
+    """The path, when it is a regular file and no part of it below ``scratch`` is a link to elsewhere."""
+    for part in (path, *path.parents):
+        if part == scratch:
+            break
+        if part.is_symlink():
+            return None
+    return path if path.is_file() else None
+
+
+def failure_reason(exit_code: int, failure: str, last_lines: Sequence[str]) -> str:
+    """AWS's FailureReason: whose mistake, what it was, and the end of the traceback or of the log."""
+    if failure.startswith(_KINDS):
+        return failure[:_FAILURE_CHARACTERS]
+    if exit_code < 0:
+        name = signal.Signals(-exit_code).name if -exit_code in list(signal.Signals) else str(-exit_code)
+        hint = " (often: out of memory)" if name == "SIGKILL" else ""
+        failure = f"the algorithm was ended by {name}{hint}" + (f"\n{failure}" if failure else "")
+    if not failure:
+        failure = "the algorithm exited without saying why"
+    if last_lines and "Traceback" not in failure:
+        failure += "\n" + "\n".join(last_lines[-5:])
+    end = f", exit code: {exit_code if exit_code >= 0 else 128 - exit_code}"
+    return _shortened(f"AlgorithmError: {failure}", _FAILURE_CHARACTERS - len(end)) + end
+
+
+def _shortened(text: str, length: int) -> str:
+    """The beginning (what) and the end (where) of a text that is too long."""
+    if len(text) <= length:
+        return text
+    head = length // 3
+    return f"{text[:head]} … {text[-(length - head - 3) :]}"
