@@ -38,7 +38,7 @@ def make_house(folder: Path) -> House:
     contents = Contents(folder / "contents")
     absent = cast(Any, None)
     return House(
-        **{name: absent for name in House.__dataclass_fields__}
+        **dict.fromkeys(House.__dataclass_fields__, absent)
         | {
             "settings": Settings(data=folder),
             "clock": SystemClock(),

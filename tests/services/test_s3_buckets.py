@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-
 from services.s3_server import OTHER_ACCOUNT, S3Server
+
 from stagedoor.store.records import Key
 
 

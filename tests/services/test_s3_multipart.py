@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
-
 from services.s3_server import S3Server
 
 MIB = 1024 * 1024
