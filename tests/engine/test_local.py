@@ -195,7 +195,7 @@ def test_a_worker_has_nothing_of_the_server(
         environment = await seen(engine, "m", "dict(__import__('os').environ)")
         assert isinstance(environment, dict)
         assert set(environment) <= {
-            *("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "AWS_REGION"),
+            *("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "AWS_REGION"),
             *("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_MAX_THREADS"),
         }
         assert (environment["AWS_REGION"], environment["LANG"], environment["OMP_NUM_THREADS"]) == (
@@ -302,7 +302,8 @@ def test_a_runtime_that_cannot_be_imported_says_which_module(tmp_path: Path) -> 
     async def story(engine: LocalEngine, _told: Told) -> None:
         workload = Workload("m", "model", "broken", {"algorithm": "probes.serving"})
         with pytest.raises(
-            EngineError, match=r"runtime broken cannot be started.*No module named 'no_such_library'"
+            EngineError,
+            match=r"runtime broken cannot be started.*No module named 'no_such_library'. Install it so",
         ):
             await engine.start(workload)
         with pytest.raises(EngineError, match="runtime missing cannot be started"):
@@ -315,7 +316,7 @@ def test_a_runtime_that_cannot_be_imported_says_which_module(tmp_path: Path) -> 
     run(
         tmp_path,
         story,
-        broken=Runtime(modules=("no_such_library",)),
+        broken=Runtime(modules=("no_such_library",), hint="Install it so"),
         missing=Runtime(python=tmp_path / "no" / "python"),
     )
 
@@ -438,6 +439,38 @@ def test_a_worker_that_dies_while_loading_fails_the_open_at_once(tmp_path: Path)
         assert await told.exit_of("m") == -9
         await engine.start(houses.model("n", "exit"))
         assert await told.exit_of("n") == 5
+
+    run(tmp_path, story)
+
+
+def test_closing_does_not_wait_for_imports(tmp_path: Path) -> None:
+    (tmp_path / "endless.py").write_text("import time\ntime.sleep(3600)\n")
+    refused: list[str] = []
+
+    async def story(engine: LocalEngine, _told: Told) -> None:
+        async def start() -> None:
+            try:
+                await engine.start(Workload("m", "model", "slow", {"algorithm": "probes.serving"}))
+            except EngineError as error:
+                refused.append(str(error))
+
+        starting.append(asyncio.ensure_future(start()))
+        await asyncio.sleep(0.1)
+
+    starting: list[asyncio.Future[None]] = []
+    run(tmp_path, story, slow=Runtime(modules=("endless",), path=(tmp_path,)))
+    assert "closing" in refused[0]
+
+
+def test_large_specs_arrive_whole(tmp_path: Path) -> None:
+    async def story(engine: LocalEngine, told: Told) -> None:
+        def start(number: int) -> Awaitable[object]:
+            options = {"code": 7, "padding": "x" * 1_000_000}
+            return engine.start(houses.job(f"j{number}", "exit_with", options=options))
+
+        await asyncio.gather(*(start(number) for number in range(8)))
+        for number in range(8):
+            assert await told.exit_of(f"j{number}") == 7
 
     run(tmp_path, story)
 

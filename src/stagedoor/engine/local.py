@@ -138,6 +138,8 @@ class LocalEngine:
     async def close(self) -> None:
         """See ``Engine.close``. Everything local ends with the server, so all of it is stopped."""
         self._is_closing = True
+        for parent in self._parents.values():
+            parent.refuse_starts()
         await asyncio.gather(*(self.stop(workload_id, _CLOSE_GRACE_S) for workload_id in list(self._runs)))
         await asyncio.gather(*(parent.close() for parent in self._parents.values()))
         if self._memory_watch is not None:

@@ -18,6 +18,7 @@ class Runtime:
     times as fast without pandas and scikit-learn). ``path`` goes in front of ``sys.path``. ``environment`` is for the
     parent's imports only. ``start`` is ``spawn`` where fork is unsafe: on macOS (numpy loads Accelerate, and the
     Objective-C runtime aborts forked children) and for what initialises a GPU; each workload then pays the imports.
+    ``hint`` tells a person what to do when the imports fail.
     """
 
     python: Path = field(default_factory=lambda: Path(sys.executable))
@@ -26,6 +27,7 @@ class Runtime:
     path: tuple[Path, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
     start: Literal["fork", "spawn"] = "spawn" if sys.platform == "darwin" else "fork"
+    hint: str = ""
 
 
 def default_runtimes() -> dict[str, Runtime]:
@@ -34,6 +36,7 @@ def default_runtimes() -> dict[str, Runtime]:
         "xgboost": Runtime(
             modules=("numpy", "scipy.sparse", "xgboost"),
             hidden_modules=("pandas", "sklearn", "pyarrow", "dask", "matplotlib"),
+            hint="Install the algorithm with: pip install 'stagedoor[xgboost]'",
         ),
         "python": Runtime(modules=("stagedoor.worker.warm_boto3",)),
     }

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 _START_PROGRAM = Path(stagedoor.worker.__file__).with_name("start.py")
 # A parent overwrites its command line with a title: this is the room for it.
 _TITLE_ROOM = " " * 96
-_INHERITED = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LANG", "LC_ALL", "TZ")
+_INHERITED = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LANG", "LC_ALL")
 _FIRST_PAUSE_S: Final = 0.2
 _LONGEST_PAUSE_S: Final = 30.0
 _HEALTHY_AFTER_S: Final = 10.0
@@ -58,6 +58,7 @@ class WarmParent:
         self._listener = listener
         self._lock = asyncio.Lock()
         self._session: _Session | None = None
+        self._opening: _Session | None = None
         self._pause_s = _FIRST_PAUSE_S
         self._not_before = 0.0
         self._failure = ""
@@ -80,16 +81,24 @@ class WarmParent:
             session: _Session | None = None
             try:
                 session = await _Session.begin(self._name, self._runtime, self._died, self._listener.exited)
+                self._opening = session
+                if self._is_closing:
+                    raise EngineError("the engine is closing")
                 await session.ready
             except (OSError, EngineError) as error:
                 if session is not None:
                     await session.end()
-                self._rest(f"the runtime {self._name} cannot be started on {self._runtime.python}: {error}")
+                hint = f". {self._runtime.hint}" if self._runtime.hint else ""
+                self._rest(
+                    f"the runtime {self._name} cannot be started on {self._runtime.python}: {error}{hint}"
+                )
                 raise EngineError(self._failure) from error
             except BaseException:
                 if session is not None:
                     await session.end()
                 raise
+            finally:
+                self._opening = None
             self._session = session
 
     async def start(self, assignment: Assignment, output_fd: int) -> int:
@@ -107,9 +116,15 @@ class WarmParent:
             with contextlib.suppress(OSError, EngineError):
                 await self._session.tell({"op": "signal", "id": workload_id, "signal": int(number)})
 
+    def refuse_starts(self) -> None:
+        """Start nothing any more, and do not wait for imports that are under way."""
+        self._is_closing = True
+        if self._opening is not None and not self._opening.ready.done():
+            self._opening.ready.set_exception(EngineError("the engine is closing"))
+
     async def close(self) -> None:
         """End it and all its children."""
-        self._is_closing = True
+        self.refuse_starts()
         async with self._lock:
             if self._session is not None:
                 session, self._session = self._session, None
@@ -154,6 +169,7 @@ class _Session:
         self._children: dict[str, int] = {}
         self._sending = asyncio.Lock()
         self._is_over = False
+        self._was_ready = False
         self._loop.add_reader(control.fileno(), self._read)
 
     @classmethod
@@ -246,6 +262,8 @@ class _Session:
         """Hang up, which makes the parent kill its children and go; kill it if it does not."""
         self._is_over = True
         self._hang_up()
+        if not self._was_ready:  # it has no children, and would hear only after its imports
+            self.process.kill()
 
         def reap() -> None:
             try:
@@ -302,10 +320,13 @@ class _Session:
         elif event == "ready":
             if message["threads"] != 1:
                 log.warning("a warm parent has %d threads, forks may hang", message["threads"])
-            self.ready.set_result(None)
+            self._was_ready = True
+            if not self.ready.done():
+                self.ready.set_result(None)
         elif event == "failed":
             log.warning("a runtime cannot be imported: %s", message["traceback"])
-            self.ready.set_exception(EngineError(message["reason"]))
+            if not self.ready.done():
+                self.ready.set_exception(EngineError(message["reason"]))
 
     def _lost(self) -> None:
         """It died by itself. What it had forked dies with it; what those had started is killed here, by group."""
