@@ -29,12 +29,8 @@ def training_matrices(
         return _whole(train, parameters), _whole(validation, parameters) if validation is not None else None
     bins = parameters.booster.get("max_bin") or 256
     first = xgboost.QuantileDMatrix(_Pieces(train, parameters), nthread=threads, max_bin=bins)
-    second = None
-    if validation is not None:
-        second = xgboost.QuantileDMatrix(
-            _Pieces(validation, parameters), nthread=threads, max_bin=bins, ref=first
-        )
-    return first, second
+    # The validation rows are kept as values: the library predicts sparse rows 40 times slower from bins.
+    return first, _whole(validation, parameters) if validation is not None else None
 
 
 def _as_wide_as(validation: list[Examples], columns: int) -> list[Examples]:
