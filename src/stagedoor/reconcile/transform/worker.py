@@ -1,0 +1,101 @@
+"""The model worker of one transform job, from its start to its end.
+
+Place in the flow: ``act`` has it started for the job's run; ``pipeline`` calls it through its channel. It is the same worker that
+serves endpoints, told by ``SAGEMAKER_BATCH`` that it works for a batch.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stagedoor.engine.interface import Engine, EngineError, Workload
+from stagedoor.reconcile.worker_logs import WorkerLogs
+from stagedoor.store.records import Document
+from stagedoor.traffic.channel import Channel, ChannelError, WorkerFailedError
+from stagedoor.traffic.log_writer import LogPlace
+
+_GRACE_S = 2.0
+_LAST_WORDS_S = 0.5
+
+
+class WorkerStartError(Exception):
+    """The worker did not become ready; the text says why, for a FailureReason."""
+
+
+def workload(workload_id: str, document: Document, archive: Path, threads: int) -> Workload:
+    """What the engine is to run for a job."""
+    model: Mapping[str, Any] = document["model"]
+    strategy = "SINGLE_RECORD" if document.get("BatchStrategy") == "SingleRecord" else "MULTI_RECORD"
+    return Workload(
+        id=workload_id,
+        kind="model",
+        runtime=model["algorithm"],
+        spec={
+            "algorithm": f"{model['algorithm']}_serving",
+            "name": document["ModelName"],
+            "model_archive": "model.tar.gz",
+        },
+        environment={
+            **model["container"].get("Environment", {}),
+            **document.get("Environment", {}),
+            "SAGEMAKER_BATCH": "true",
+            "SAGEMAKER_BATCH_STRATEGY": strategy,
+            "SAGEMAKER_MAX_PAYLOAD_IN_MB": str(document.get("MaxPayloadInMB") or ""),
+            "SAGEMAKER_MAX_CONCURRENT_TRANSFORMS": str(document.get("MaxConcurrentTransforms") or ""),
+        },
+        files={"model.tar.gz": archive},
+        threads=threads,
+    )
+
+
+@dataclass(slots=True)
+class TransformWorker:
+    """One worker. ``exited`` has its exit code as soon as the engine tells it."""
+
+    engine: Engine
+    logs: WorkerLogs
+    workload: Workload
+    exited: "asyncio.Future[int]"
+    channel: Channel | None = None
+
+    async def start(self, place: LogPlace, timeout_s: float) -> Channel:
+        """The channel once the worker is ready. WorkerStartError says why it never will be."""
+        self.logs.attach(self.workload.id, place)
+        try:
+            placement = await self.engine.start(self.workload)
+            self.channel = await self._greeting(placement.address, timeout_s)
+        except (EngineError, ChannelError) as error:
+            reason = error.reason if isinstance(error, WorkerFailedError) else str(error)
+            raise WorkerStartError(reason) from error
+        return self.channel
+
+    async def _greeting(self, address: str, timeout_s: float) -> Channel:
+        opening = asyncio.ensure_future(Channel.open(address, timeout_s))
+        try:
+            await asyncio.wait((opening, self.exited), return_when=asyncio.FIRST_COMPLETED)
+            if not opening.done():
+                await asyncio.wait((opening,), timeout=_LAST_WORDS_S)
+            if opening.done():
+                return opening.result()
+        finally:
+            opening.cancel()
+        raise WorkerFailedError(self.last_words())
+
+    def last_words(self) -> str:
+        """How the worker ended, and what it printed last."""
+        how = "the worker ended"
+        if self.exited.done():
+            code = self.exited.result()
+            how = f"the worker exited {f'by signal {-code}' if code < 0 else f'with code {code}'}"
+        last = self.logs.last_lines(self.workload.id)
+        return how + (f"; its last line was: {last[-1]}" if last else "")
+
+    async def end(self) -> None:
+        """Nothing of it is left running; its lines are stored."""
+        await self.engine.stop(self.workload.id, _GRACE_S)
+        if self.channel is not None:
+            self.channel.close()
+        self.logs.detach(self.workload.id)
+        await self.logs.drained()
