@@ -121,7 +121,7 @@ class EndpointReconciler:
             route_key = EndpointKey(key.account_id, key.region, document["EndpointName"])
             endpoint = self._endpoints[key] = _Endpoint(route_key)
         for worker in endpoint.lost:
-            underway.start((worker.id, "stop"), self._wind_down(endpoint, worker, 0))
+            underway.start((worker.id, "stop"), self._clear_away(endpoint, worker))
         endpoint.lost = []
         deleting = record is None or document["EndpointStatus"] == "Deleting"
         found = plan(self._view(endpoint, document, deleting))
@@ -232,6 +232,10 @@ class EndpointReconciler:
 
     async def _wind_down(self, endpoint: _Endpoint, worker: ModelWorker, drain_timeout_s: float) -> None:
         await self._workshop.wind_down(worker, drain_timeout_s)
+        self._forget(endpoint, worker)
+
+    async def _clear_away(self, endpoint: _Endpoint, worker: ModelWorker) -> None:
+        await self._workshop.clear_away(worker)
         self._forget(endpoint, worker)
 
     def _forget(self, endpoint: _Endpoint, worker: ModelWorker) -> None:

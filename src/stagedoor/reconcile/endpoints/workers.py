@@ -129,6 +129,11 @@ class Workshop:
             + (f"; its last line was: {last[-1]}" if last else "")
         )
 
+    async def clear_away(self, worker: ModelWorker) -> None:
+        """A worker was lost: kill what may be left of it."""
+        await self.remove(worker, 0)
+        self.logs.detach(worker.id)
+
     async def wind_down(self, worker: ModelWorker, drain_timeout_s: float) -> None:
         """Let calls in flight finish, then stop the worker. Its start, if it was cancelled, is over before that."""
         if worker.begun:

@@ -9,7 +9,6 @@ Environment variables of the model, as AWS's container knows them: ``SAGEMAKER_B
 ``SAGEMAKER_INFERENCE_ENSEMBLE`` (``false``: only the first of several model files).
 """
 
-import logging
 import os
 import pickle
 from collections.abc import Sequence
@@ -29,8 +28,6 @@ from stagedoor.worker.specs import ModelSpec
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-log = logging.getLogger(__name__)
 
 _SUFFIXES = {".json", ".ubj", ".model", ".bin", ".pkl", ".pickle", ".xgb"}
 _PICKLE_START = b"\x80"
@@ -55,7 +52,7 @@ def load(spec: ModelSpec, model_dir: Path) -> "XgboostModel":
     scorers = [BoosterScorer(_load_booster(path)) for path in paths]
     if len({scorer.features for scorer in scorers}) > 1:
         raise ModelFileError("the model files differ in their number of features: " + _names(paths))
-    log.info("loaded %s: %s", _names(paths), scorers[0].description)
+    print(f"Model loaded from {_names(paths)}: {scorers[0].description}", flush=True)
     return XgboostModel(scorers)
 
 
@@ -200,4 +197,5 @@ class XgboostModel:
             body = predictions.encode(scores, content_type, one_per_line=one_per_line)
         if content_type == predictions.CSV:
             content_type = "text/csv; charset=utf-8"
-        return Result(body, content_type)
+        # The model may say something with its answer; what this one says is what it was told (a trace id, usually).
+        return Result(body, content_type, request.meta.get("custom_attributes"))
