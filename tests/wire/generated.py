@@ -12,7 +12,7 @@ from wire import regular_text
 
 # Few examples, since there are more than a thousand operations; the same ones in every run.
 FEW = settings(
-    max_examples=6,
+    max_examples=4,
     derandomize=True,
     database=None,
     deadline=None,

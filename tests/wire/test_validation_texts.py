@@ -181,9 +181,9 @@ def _refused(service: str, operation: str, params: dict[str, Any]) -> AwsError:
             "apigateway",
             "PutIntegration",
             {"restApiId": "a", "resourceId": "b", "httpMethod": "POST", "type": "LAMBDA"},
-            "BadRequestException",
+            "ValidationException",
             (
-                "1 validation error detected: Value 'LAMBDA' at 'type' failed to satisfy constraint: "
+                "1 validation error detected: Value 'LAMBDA' at 'putIntegrationInput.type' failed to satisfy constraint: "
                 "Member must satisfy enum value set: [HTTP, AWS, MOCK, HTTP_PROXY, AWS_PROXY]"
             ),
         ),
@@ -215,9 +215,21 @@ def test_texts(service: str, operation: str, params: dict[str, Any], code: str, 
         ("CopyObject", {}, "InvalidRequest", "Missing required header for this request: x-amz-copy-source"),
         (
             "UploadPart",
-            {"UploadId": "u"},
+            {"PartNumber": 1},
+            "InvalidArgument",
+            "This operation does not accept partNumber without uploadId",
+        ),
+        (
+            "GetBucketMetricsConfiguration",
+            {},
             "InvalidRequest",
-            "Missing required parameter for this request: partNumber",
+            "Missing required parameter for this request: id",
+        ),
+        (
+            "CreateBucket",
+            {"CreateBucketConfiguration": {"LocationConstraint": "mars"}},
+            "InvalidLocationConstraint",
+            "The specified location-constraint is not valid",
         ),
         ("PutBucketTagging", {}, "MissingRequestBodyError", "Request Body is empty"),
         ("PutBucketTagging", {"Tagging": {"TagSet": [{"Key": "a"}]}}, "MalformedXML", None),
@@ -236,6 +248,15 @@ def test_s3_refuses_headers_one_by_one_and_bodies_by_their_schema(
 def test_s3_names_the_argument_it_refuses() -> None:
     error = _refused("s3", "PutObject", {"Bucket": "b", "Key": "k", "ACL": "mine"})
     assert error.members == {"ArgumentName": "x-amz-acl", "ArgumentValue": "mine"}
+
+
+def test_s3_has_no_put_for_an_upload_without_a_part() -> None:
+    with pytest.raises(AwsError) as caught:
+        validate.request(
+            models.service("s3").operation("UploadPart"), {"Bucket": "b", "Key": "k", "UploadId": "u"}
+        )
+    assert (caught.value.code, caught.value.status) == ("MethodNotAllowed", 405)
+    assert caught.value.members == {"Method": "PUT", "ResourceType": "UPLOAD"}
 
 
 def test_a_union_has_exactly_one_member() -> None:

@@ -127,6 +127,7 @@ class _RestPlan:
         known = quirks.of(operation.service_model.service_name)
         self._xml = protocol == "rest-xml"
         self._argument_code = known.validation_code if self._xml else ""
+        self._unreadable = known.unreadable_arguments
         self._labels: list[_Binding] = []
         self._query: list[_Binding] = []
         self._query_maps: list[_Binding] = []
@@ -196,7 +197,8 @@ class _RestPlan:
             # S3 names the parameter in members of the error's own.
             raise AwsError(
                 self._argument_code,
-                f"The value of {binding.wire_name} cannot be used: {error.reason}.",
+                self._unreadable.get(binding.wire_name)
+                or f"The value of {binding.wire_name} cannot be used: {error.reason}.",
                 status=400,
                 members={"ArgumentName": binding.wire_name, "ArgumentValue": text},
             ) from error

@@ -28,6 +28,9 @@ class Quirks:
     roots: Mapping[str, str] = field(default_factory=dict[str, str])
     url_encoded: Mapping[str, list[str]] = field(default_factory=dict[str, list[str]])
     error_members: Mapping[str, str] = field(default_factory=dict[str, str])
+    path_prefix: str = ""
+    missing_errors: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
+    unreadable_arguments: Mapping[str, str] = field(default_factory=dict[str, str])
     enum_errors: Mapping[str, Mapping[str, str]] = field(default_factory=dict[str, Mapping[str, str]])
     pattern_errors: Mapping[str, str] = field(default_factory=dict[str, str])
 

@@ -41,25 +41,34 @@ def request(operation: "OperationModel", params: Mapping[str, Any]) -> None:
     """Raises one AwsError with the service's own code and text when a constraint of the input is violated."""
     if operation.input_shape is None:
         return
-    found = list(violations(operation.input_shape, params))
+    found = list(violations(operation.input_shape, params, _prefix(operation)))
     if found:
         raise _error(operation, found)
 
 
-def violations(shape: Any, value: Any) -> Iterator[Violation]:
-    """Every violation in a structure, in the model's order."""
-    return _structure(shape, value, "")
+@cache
+def _prefix(operation: "OperationModel") -> str:
+    """What the service puts before the names of members."""
+    prefix = quirks.of(operation.service_model.service_name).path_prefix
+    return prefix.format(operation=operation.name[:1].lower() + operation.name[1:])
+
+
+def violations(shape: Any, value: Any, prefix: str = "") -> Iterator[Violation]:
+    """Every violation in a structure, in the model's order; members are named with ``prefix`` before them."""
+    return _structure(shape, value, prefix)
 
 
 def _structure(shape: Any, value: Any, path: str) -> Iterator[Violation]:
     if shape.is_document_type:
         return
     if shape.is_tagged_union and len(value) != 1:
-        yield Violation("", shape, path or "input", value, "Member must have exactly one member set", "union")
+        yield Violation(
+            "", shape, path.rstrip(".") or "input", value, "Member must have exactly one member set", "union"
+        )
     required = _required(shape)
     for name, (member, shown) in _members(shape).items():
         item = value.get(name)
-        place = f"{path}.{shown}" if path else shown
+        place = f"{path}.{shown}" if path and path[-1] != "." else path + shown
         if item is not None:
             yield from _value(name, member, item, place)
         elif name in required:
@@ -274,18 +283,16 @@ def _own_words(known: quirks.Quirks, violation: Violation) -> AwsError | None:
         text = worded["message"].format(
             value=violation.value, path=violation.path, values=_enum_values(violation.shape)
         )
-        members = _argument(violation) if "argument" in worded else {}
-        return AwsError(worded["code"], text, status=400, members=members)
+        return AwsError(worded["code"], text, status=400)
+    if violation.kind == "required" and violation.member in known.missing_errors:
+        missing = known.missing_errors[violation.member]
+        status = missing.get("status", 400)
+        return AwsError(missing["code"], missing["message"], status=status, members=missing.get("members"))
     if violation.kind == "pattern":
         text = known.pattern_errors.get(violation.shape.metadata["pattern"])
         if text is not None:
             return AwsError(known.validation_code, text.format(path=violation.path), status=400)
     return None
-
-
-def _argument(violation: Violation) -> dict[str, object]:
-    name = violation.shape.serialization.get("name", violation.member)
-    return {"ArgumentName": name, "ArgumentValue": str(violation.value)}
 
 
 def _schema_error(operation: "OperationModel", known: quirks.Quirks, violation: Violation) -> AwsError:
