@@ -31,8 +31,12 @@ from stagedoor.http.connection import Handler, Server
 from stagedoor.public.listener import PublicListener
 from stagedoor.reconcile.endpoints.act import EndpointReconciler
 from stagedoor.reconcile.functions.act import FunctionReconciler, FunctionSettings
+from stagedoor.reconcile.jobs.act import JobReconciler
+from stagedoor.reconcile.jobs.slots import JobSlots
 from stagedoor.reconcile.loop import Loop
 from stagedoor.reconcile.model_files import ModelFiles
+from stagedoor.reconcile.training.act import TrainingJobs, TrainingStores
+from stagedoor.reconcile.transform.act import TransformJobs, TransformStores
 from stagedoor.reconcile.worker_logs import WorkerLogs
 from stagedoor.services.call import House
 from stagedoor.services.lambda_.routing import resolver
@@ -220,12 +224,13 @@ class Application:
     async def _reconcile(self, house: House, engine: LocalEngine) -> None:
         settings, records = self._settings, house.records
         logs = WorkerLogs(house.function_pools.log_writer, self._clock)
+        model_files = ModelFiles(settings.data / "models", house.objects, house.contents)
         endpoints = EndpointReconciler(
             records,
             engine,
             house.endpoint_routes,
             logs,
-            ModelFiles(settings.data / "models", house.objects, house.contents),
+            model_files,
             self._clock,
             start_timeout_s=settings.worker_start_timeout_s,
             invoke_timeout_s=settings.invoke_timeout_s,
@@ -240,18 +245,20 @@ class Application:
             FunctionSettings(settings.function_idle_s, retry_delays_s(settings), self._api),
             self._clock,
         )
+        jobs = self._job_reconcilers(house, engine, logs, model_files)
 
         def on_output(workload_id: str, data: bytes) -> Awaitable[None] | None:
             return house.function_pools.on_output(workload_id, data) or logs.output(workload_id, data)
 
         def on_exit(workload_id: str, exit_code: int) -> None:
-            for listener in (house.function_pools.on_exit, endpoints.worker_exited):
-                listener(workload_id, exit_code)
+            house.function_pools.on_exit(workload_id, exit_code)
+            for reconciler in (endpoints, *jobs):
+                reconciler.worker_exited(workload_id, exit_code)
 
         await engine.open(on_output, on_exit)
         self._closing.push_async_callback(engine.close)
         self._closing.push_async_callback(house.function_pools.close)
-        for reconciler in (endpoints, functions):
+        for reconciler in (endpoints, functions, *jobs):
             loop = Loop(reconciler, records)
             if isinstance(reconciler, FunctionReconciler):
                 house.function_pools.on_change(loop.wake)
@@ -262,6 +269,31 @@ class Application:
         # What a crash left behind in the object store; nothing waits for it.
         sweeping = asyncio.create_task(asyncio.to_thread(sweep, house.objects, house.contents))
         self._closing.push_async_callback(asyncio.wait, {sweeping})
+
+    def _job_reconcilers(
+        self, house: House, engine: LocalEngine, logs: WorkerLogs, model_files: ModelFiles
+    ) -> list[JobReconciler]:
+        """Training and transform jobs; they share the machine's slots."""
+        settings, records, clock = self._settings, house.records, self._clock
+        slots = JobSlots(settings.job_slots)
+        training = TrainingJobs(
+            TrainingStores(records, house.objects, house.contents, house.log_events),
+            engine,
+            logs,
+            slots,
+            clock,
+            settings.data / "jobs" / "training",
+        )
+        transform = TransformJobs(
+            TransformStores(records, house.objects, house.contents, model_files),
+            engine,
+            logs,
+            slots,
+            clock,
+            settings.data / "jobs" / "transform",
+            start_timeout_s=settings.worker_start_timeout_s,
+        )
+        return [JobReconciler(kind, records, slots, clock) for kind in (training, transform)]
 
     def _write_instance(self, running: Running) -> None:
         path = self._settings.data / "stagedoor.json"
