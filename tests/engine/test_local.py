@@ -443,6 +443,33 @@ def test_a_worker_that_dies_while_loading_fails_the_open_at_once(tmp_path: Path)
     run(tmp_path, story)
 
 
+def test_a_listener_that_fails_does_not_hold_a_stop(tmp_path: Path) -> None:
+    async def story() -> None:
+        engine = LocalEngine(tmp_path / "scratch", {"plain": Runtime(path=(houses.PROBES,))})
+        failures: list[object] = []
+        exited = asyncio.Event()
+
+        def fail(*told: object) -> None:
+            failures.append(told)
+            if len(told) == 2 and told[1] == 0:
+                exited.set()
+            raise RuntimeError("a listener's own mistake")
+
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: failures.append(context))
+        await engine.open(fail, fail)
+        try:
+            async with asyncio.timeout(20):
+                await engine.start(houses.job("j", "succeed"))
+                await exited.wait()
+                await engine.stop("j", 5)
+            assert (await engine.inspect("j")).state == "unknown"
+        finally:
+            await engine.close()
+        assert len(failures) > 2
+
+    asyncio.run(story())
+
+
 def test_closing_does_not_wait_for_imports(tmp_path: Path) -> None:
     (tmp_path / "endless.py").write_text("import time\ntime.sleep(3600)\n")
     refused: list[str] = []

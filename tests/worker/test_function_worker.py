@@ -489,6 +489,12 @@ def test_a_package_that_cannot_be_opened_is_an_error_of_the_initialisation(tmp_p
     assert "not a zip" in error["errorMessage"]
 
 
+def test_threads_of_a_module_that_fails_do_not_hold_the_process(tmp_path: Path) -> None:
+    code = "import threading, time\nthreading.Thread(target=time.sleep, args=(3600,)).start()\n1 / 0"
+    error, _ = init_error(tmp_path, code)
+    assert error["errorType"] == "ZeroDivisionError"
+
+
 def test_a_module_that_exits_while_it_is_loaded_fails_the_open(tmp_path: Path) -> None:
     engine = LocalEngine(tmp_path / "scratch", {"plain": Runtime()})
     zipped = package(tmp_path / "package.zip", {"app.py": "import sys\nsys.exit(3)"})

@@ -91,6 +91,7 @@ class LocalEngine:
                 )
             run = self._runs[workload.id] = _Run(workload, parent)
             run.starting = self._keep(self._start(run, self._sockets))
+            run.starting.add_done_callback(_see_failure)  # its caller may have given up
         assert run.starting is not None
         # Whoever gives up waiting does not leave the start half done: it goes on, and ``stop`` ends it.
         return await asyncio.shield(run.starting)
@@ -140,7 +141,10 @@ class LocalEngine:
         self._is_closing = True
         for parent in self._parents.values():
             parent.refuse_starts()
-        await asyncio.gather(*(self.stop(workload_id, _CLOSE_GRACE_S) for workload_id in list(self._runs)))
+        stops = (self.stop(workload_id, _CLOSE_GRACE_S) for workload_id in list(self._runs))
+        for failure in await asyncio.gather(*stops, return_exceptions=True):
+            if failure is not None:
+                log.error("a workload could not be stopped in order", exc_info=failure)
         await asyncio.gather(*(parent.close() for parent in self._parents.values()))
         if self._memory_watch is not None:
             self._memory_watch.cancel()
@@ -219,12 +223,15 @@ class LocalEngine:
     async def _finish(self, run: _Run, exit_code: int) -> None:
         assert run.output is not None and run.starting is not None
         await asyncio.wait([run.starting])  # it may have ended before its start was told
-        await run.output.drain()
-        run.exit_code = exit_code
-        self._on_exit(run.workload.id, exit_code)
-        if run.workload.kind != "job" and run.scratch is not None:
-            await asyncio.to_thread(scratch.remove, run.scratch)
-        run.gone.set()
+        try:
+            await run.output.drain()
+            run.exit_code = exit_code
+            self._on_exit(run.workload.id, exit_code)
+            if run.workload.kind != "job" and run.scratch is not None:
+                await asyncio.to_thread(scratch.remove, run.scratch)
+        finally:
+            run.exit_code = exit_code
+            run.gone.set()  # whatever a listener did: who waits for the end must not wait for ever
 
     def _limited(self) -> Iterator[Limited]:
         for run in self._runs.values():
@@ -254,6 +261,11 @@ class LocalEngine:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+def _see_failure(task: asyncio.Task[Placement]) -> None:
+    if not task.cancelled():
+        task.exception()
 
 
 def _assignment(run: _Run, address: str, number: int) -> Assignment:

@@ -100,7 +100,7 @@ def become(
         exit_code = _exit_code(ending.code)
     except BaseException:  # noqa: BLE001 - the end of the process
         traceback.print_exc()
-    _leave(exit_code)
+    _leave(exit_code, wait_for_threads=assignment.kind == "job")
 
 
 def _settle_files(output_fd: int, keep: frozenset[int]) -> int:
@@ -174,10 +174,11 @@ def _exit_code(code: object) -> int:
     return 1
 
 
-def _leave(exit_code: int) -> NoReturn:
+def _leave(exit_code: int, *, wait_for_threads: bool) -> NoReturn:
     """End like an interpreter would, but without taking apart what was shared with the warm parent."""
-    with contextlib.suppress(BaseException):
-        threading._shutdown()  # pyright: ignore - waits for the user's own non-daemon threads
+    if wait_for_threads:
+        with contextlib.suppress(BaseException):
+            threading._shutdown()  # pyright: ignore - waits for the user's own non-daemon threads
     with contextlib.suppress(BaseException):
         atexit._run_exitfuncs()  # pyright: ignore[reportPrivateUsage]
     for stream in (sys.stdout, sys.stderr):
