@@ -252,6 +252,32 @@ def test_resource_policies(caller: Caller, policies: list[str], account: str, ex
     assert outcome(decide(question, resource_policies=policies, resource_account_id=account)) == expected
 
 
+TRUST = [
+    # caller, trust policy, outcome
+    (user(document({})), principal({"AWS": user().arn}), ALLOW),
+    (user(), principal({"AWS": user().arn}), ALLOW),
+    (user(document({})), principal({"AWS": session_of().arn}), NO),
+    (user(document({})), principal({"Service": "lambda.amazonaws.com"}), NO),
+    (user(document({})), principal({"AWS": ACCOUNT}), ALLOW),
+    (user(), principal({"AWS": ACCOUNT}), NO),
+    (user(), principal({"AWS": "*"}), ALLOW),
+    (user(document({"Effect": "Deny"})), principal({"AWS": user().arn}), DENY),
+    (user(document({}), account=OTHER), principal({"AWS": OTHER}), ALLOW),
+    (user(account=OTHER), principal({"AWS": OTHER}), NO),
+    (user(account=OTHER), principal({"AWS": user(account=OTHER).arn}), NO),
+    (service_caller("lambda.amazonaws.com"), principal({"Service": "lambda.amazonaws.com"}), ALLOW),
+]
+
+
+@pytest.mark.parametrize(("caller", "trust", "expected"), TRUST)
+def test_a_role_is_assumed_only_with_its_trust(caller: Caller, trust: str, expected: str) -> None:
+    question = Question(caller, "sts:AssumeRole", f"arn:aws:iam::{ACCOUNT}:role/jobs/worker")
+    decision = decide(
+        question, resource_policies=[trust], resource_account_id=ACCOUNT, resource_must_allow=True
+    )
+    assert outcome(decision) == expected
+
+
 class TestSessionPolicies:
     WIDE, NARROW, NOTHING = document({}), document({"Action": "s3:*"}), document({"Effect": "Deny"})
 

@@ -12,7 +12,8 @@ class Caller:
     ``arn:aws:sts::ACCOUNT:assumed-role/ROLE/SESSION``); ``user_id`` its unique id (``AROA…:SESSION`` for a session).
     ``role_arn`` is the IAM ARN of the role behind an assumed-role session. ``policies`` are the identity policy
     documents that apply (JSON texts); ``session_policies`` narrow them. Root has neither and is not limited by them.
-    ``tags`` are the principal's and the session's (``aws:PrincipalTag``); ``expires_at`` is the end of a session.
+    ``tags`` are the principal's and the session's (``aws:PrincipalTag``); ``transitive_tags`` are those that
+    go on to a session this one makes; ``expires_at`` is the end of a session.
     """
 
     kind: Literal["root", "user", "assumed-role", "service", "anonymous"]
@@ -25,6 +26,7 @@ class Caller:
     session_policies: tuple[str, ...] = field(default=(), repr=False)
     tags: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     expires_at: int | None = None
+    transitive_tags: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
 
 ANONYMOUS = Caller("anonymous", "", "", "")

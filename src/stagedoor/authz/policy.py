@@ -347,11 +347,13 @@ def decide(
     resource_policies: Sequence[str] = (),
     resource_account_id: str = "",
     identity_policies: tuple[str, ...] | None = None,
+    resource_must_allow: bool = False,
 ) -> Decision:
     """Whether the caller may. Root may do everything in its own account that no resource policy denies.
 
     ``resource_policies`` are those of the resource itself; ``resource_account_id`` is whose it is (empty: the caller's).
-    ``identity_policies`` replaces the caller's own ones (SimulateCustomPolicy and the like).
+    ``identity_policies`` replaces the caller's own ones (SimulateCustomPolicy and the like). ``resource_must_allow`` is for
+    trust policies: the caller's own policies are never enough.
     """
     caller = question.caller
     same_account = not resource_account_id or caller.account_id == resource_account_id
@@ -367,14 +369,16 @@ def decide(
     session_allows = not caller.session_policies or session.allow is not None
     own_allow = identity_allows and session_allows
     resource_allows = resource.allow is not None and (session_allows or resource.names_session)
-    if same_account:
+    if same_account and resource_must_allow:
+        allowed = resource_allows and (own_allow or not resource.delegated)
+    elif same_account:
         allowed = own_allow or (resource_allows and not resource.delegated)
     else:
         allowed = resource_allows and (own_allow or caller.kind in {"anonymous", "service"})
     if allowed:
         by = "identity-based" if own_allow and same_account else "resource-based"
         return Decision(True, False, identity.allow if own_allow else resource.allow, by, contextual)
-    if not same_account and resource.allow is None:
+    if (resource_must_allow or not same_account) and resource.allow is None:
         return Decision(False, False, None, "resource-based", contextual)
     narrowed = not session_allows and (identity_allows or resource.allow is not None)
     return Decision(False, False, None, "session" if narrowed else "identity-based", contextual)

@@ -188,6 +188,7 @@ class Principals:
             self._session_policies(claims),
             tuple((tags | dict(claims.tags)).items()),
             claims.expires_at,
+            tuple((name, claims.tags[name]) for name in claims.transitive_tag_keys),
         )
 
     def _session_policies(self, claims: SessionClaims) -> tuple[str, ...]:

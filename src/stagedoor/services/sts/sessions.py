@@ -33,8 +33,14 @@ def assume_role(call: Call, request: dict[str, Any]) -> dict[str, Any]:
             raise _invalid(f"{unsupported} is not supported by stagedoor yet. Leave it out.")
     role_arn, session_name = request["RoleArn"], request["RoleSessionName"]
     role = _trusting_role(call, request, "sts:AssumeRole")
-    tags = _tags(request)
-    if tags and not _trusts(call, request, role, "sts:TagSession").allowed:
+    given, inherited = _tags(request), dict(call.caller.transitive_tags)
+    overridden = [name for name in given if name.lower() in {other.lower() for other in inherited}]
+    if overridden:
+        raise _invalid(
+            f"The transitive session tag {overridden[0]} of the calling session cannot be overridden."
+        )
+    tags = inherited | given
+    if given and not _trusts(call, request, role, "sts:TagSession").allowed:
         raise _refused(call.caller, "sts:TagSession", role_arn)
     duration_s = _role_duration_s(call.caller, role, request.get("DurationSeconds"))
     now = int(call.now)
@@ -52,7 +58,7 @@ def assume_role(call: Call, request: dict[str, Any]) -> dict[str, Any]:
         session_policies=_session_policies(request),
         session_policy_arns=_session_policy_arns(call, account_id, request),
         tags=tags,
-        transitive_tag_keys=tuple(request.get("TransitiveTagKeys", ())),
+        transitive_tag_keys=(*inherited, *request.get("TransitiveTagKeys", ())),
         source_arn=call.caller.arn,
     )
     answer: dict[str, Any] = {
@@ -142,6 +148,7 @@ def _trusts(call: Call, request: Mapping[str, Any], role: Document, action: str)
         Question(call.caller, action, role_arn, context),
         resource_policies=(role["AssumeRolePolicyDocument"],),
         resource_account_id=Arn.parse(role_arn).account_id,
+        resource_must_allow=True,
     )
 
 
