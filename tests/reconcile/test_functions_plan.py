@@ -12,6 +12,7 @@ from stagedoor.reconcile.functions.event_plan import (
     plan_events,
 )
 from stagedoor.reconcile.functions.plan import Action, Limits, Reject, Renew, Start, Stop, plan
+from stagedoor.store.records import Key
 from stagedoor.traffic.function_pools import Demand, State
 from stagedoor.traffic.function_routes import VersionKey
 
@@ -193,35 +194,35 @@ def _carried_out(
 
 
 def event(name: str, *, due: float = 0, accepted: float = 0, attempts: int = 0) -> QueuedEvent:
-    return QueuedEvent(name, accepted, due, attempts)
+    return QueuedEvent(Key("lambda.event", "000000000000", "us-east-1", name), accepted, due, attempts)
 
 
-def test_due_events_run_oldest_first_within_the_places() -> None:
+def names(events: list[QueuedEvent]) -> list[str]:
+    return [one.key.name for one in events]
+
+
+def test_due_events_run_in_order_within_the_places() -> None:
     planned = plan_events(
-        [event("c", due=3), event("a", due=1), event("b", due=2)], {"x"}, 5, retries=2, places=3
+        [event("a", due=1), event("b", due=2), event("c", due=3)], 1, 5, retries=2, places=3
     )
-    assert [one.name for one in planned.run] == ["a", "b"]
+    assert names(planned.run) == ["a", "b"]
     assert planned.give_up == []
 
 
 def test_an_event_that_is_not_due_tells_when_to_look_again() -> None:
-    planned = plan_events([event("a", due=90), event("b", due=60)], set(), 5, retries=2, places=3)
+    planned = plan_events([event("a", due=60), event("b", due=90)], 0, 5, retries=2, places=3)
     assert (planned.run, planned.next_due_at) == ([], 60)
 
 
-def test_a_running_event_is_not_run_twice() -> None:
-    assert plan_events([event("a")], {"a"}, 5, retries=2, places=3).run == []
-
-
 def test_an_event_has_one_run_and_its_retries() -> None:
-    assert plan_events([event("a", attempts=2)], set(), 5, retries=2, places=3).run
-    planned = plan_events([event("a", attempts=3)], set(), 5, retries=2, places=3)
-    assert (planned.run, [one.name for one in planned.give_up]) == ([], ["a"])
+    assert plan_events([event("a", attempts=2)], 0, 5, retries=2, places=3).run
+    planned = plan_events([event("a", attempts=3)], 0, 5, retries=2, places=3)
+    assert (planned.run, names(planned.give_up)) == ([], ["a"])
 
 
 def test_an_event_that_waited_too_long_is_given_up() -> None:
-    planned = plan_events([event("a", accepted=0)], set(), MAX_AGE_S + 1, retries=2, places=3)
-    assert [one.name for one in planned.give_up] == ["a"]
+    planned = plan_events([event("a", accepted=0)], 0, MAX_AGE_S + 1, retries=2, places=3)
+    assert names(planned.give_up) == ["a"]
 
 
 def test_retries_come_after_their_delays_and_then_no_more() -> None:

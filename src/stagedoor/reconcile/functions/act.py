@@ -15,12 +15,8 @@ from stagedoor.authz.session_tokens import Credentials
 from stagedoor.domain.clock import Clock
 from stagedoor.domain.errors import AwsError
 from stagedoor.engine.interface import Engine, EngineError
-from stagedoor.reconcile.functions.event_plan import (
-    QueuedEvent,
-    after_throttle,
-    next_attempt_at,
-    plan_events,
-)
+from stagedoor.reconcile.functions.event_plan import after_throttle, next_attempt_at, plan_events
+from stagedoor.reconcile.functions.event_queue import EventQueue
 from stagedoor.reconcile.functions.plan import Limits, Reject, Renew, Start, Stop, plan
 from stagedoor.reconcile.functions.workloads import function_workload, log_place
 from stagedoor.reconcile.loop import Underway
@@ -80,7 +76,8 @@ class FunctionReconciler:
         self._resolve = resolve
         self._settings = settings
         self._clock = clock
-        self._running_events: set[str] = set()
+        self._queue = EventQueue(records)
+        self._running_events: set[Key] = set()
         self._next_due_at: float | None = None
         self._swept_at: float | None = None
 
@@ -95,7 +92,7 @@ class FunctionReconciler:
         """One pass over workers and events."""
         workers, demand = self._pools.workers, self._pools.demand
         keys = {worker.key for worker in workers} | {key for key, _, _ in demand}
-        configurations, events = await asyncio.to_thread(self._look, keys)
+        configurations = await asyncio.to_thread(self._look, keys)
         current = {key: configuration["RevisionId"] for key, configuration in configurations.items()}
         limits = Limits(self._pools.concurrency, self._settings.idle_s)
         # The plan sees the newest state. Who came while the store was read has woken the loop for another pass.
@@ -110,11 +107,11 @@ class FunctionReconciler:
                     self._start(underway, key, configurations[key])
                 case Stop(worker_id):
                     self._stop(underway, worker_id)
-        self._run_events(underway, events)
+        self._run_events(underway)
         self._sweep(underway)
 
-    def _look(self, keys: set[VersionKey]) -> tuple[dict[VersionKey, Document], list[Record]]:
-        """The configurations of the versions that exist, and the queued events."""
+    def _look(self, keys: set[VersionKey]) -> dict[VersionKey, Document]:
+        """The configurations of the versions that exist; the queue's changes are read along."""
         found: dict[VersionKey, Document] = {}
         for key in keys:
             latest = key.version == "$LATEST"
@@ -124,7 +121,8 @@ class FunctionReconciler:
             record = self._records.get(Key(kind, key.account_id, key.region, name))
             if record is not None:
                 found[key] = record.document["Configuration"]
-        return found, self._records.list("lambda.event")
+        self._queue.catch_up()
+        return found
 
     # Workers -----------------------------------------------------------------------------------------------------
 
@@ -215,32 +213,35 @@ class FunctionReconciler:
 
     # Events ------------------------------------------------------------------------------------------------------
 
-    def _run_events(self, underway: Underway, records: Sequence[Record]) -> None:
-        by_name = {record.name: record for record in records}
-        events = [
-            QueuedEvent(r.name, r.document["acceptedAt"], r.document["dueAt"], r.document["attempts"])
-            for r in records
-        ]
+    def _run_events(self, underway: Underway) -> None:
+        places = self._pools.concurrency
         planned = plan_events(
-            events,
-            self._running_events,
+            self._queue.earliest(places + 1, except_for=self._running_events),
+            len(self._running_events),
             self._clock.now(),
             retries=len(self._settings.retry_delays_s),
-            places=self._pools.concurrency,
+            places=places,
         )
         self._next_due_at = planned.next_due_at
         for event in planned.run:
-            self._running_events.add(event.name)
-            underway.start(("event", event.name), self._deliver(by_name[event.name]))
+            self._begin(underway, event.key, self._attempt)
         for event in planned.give_up:
-            self._running_events.add(event.name)
-            underway.start(("event", event.name), self._give_up(by_name[event.name], "it is too old"))
+            self._begin(underway, event.key, self._drop)
 
-    async def _deliver(self, record: Record) -> None:
+    def _begin(self, underway: Underway, key: Key, action: Callable[[Record], Awaitable[None]]) -> None:
+        self._running_events.add(key)
+        underway.start(("event", key), self._deliver(key, action))
+
+    async def _deliver(self, key: Key, action: Callable[[Record], Awaitable[None]]) -> None:
         try:
-            await self._attempt(record)
+            record = await asyncio.to_thread(self._records.get, key)
+            if record is not None:
+                await action(record)
         finally:
-            self._running_events.discard(record.name)
+            self._running_events.discard(key)
+
+    async def _drop(self, record: Record) -> None:
+        await self._give_up(record, "it is too old, or was begun too often")
 
     async def _attempt(self, record: Record) -> None:
         """Run an event once. The attempt is on record before it begins, so that a crash cannot repeat it for ever."""
@@ -278,10 +279,7 @@ class FunctionReconciler:
             reason,
             extra={"request_id": record.document["requestId"]},
         )
-        try:
-            await asyncio.to_thread(self._delete, record.key)
-        finally:
-            self._running_events.discard(record.name)
+        await asyncio.to_thread(self._delete, record.key)
 
     def _put(self, key: Key, document: dict[str, Any]) -> None:
         with self._records.transaction() as transaction:

@@ -1,7 +1,9 @@
 """Which queued events (asynchronous invocations) to run, to put off or to give up: pure functions."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from stagedoor.store.records import Key
 
 MAX_AGE_S = 6 * 3600.0
 """An event that could not be run for so long is given up, as on AWS."""
@@ -14,7 +16,7 @@ _LONGEST_THROTTLED_PAUSE_S = 300.0
 class QueuedEvent:
     """An event as far as the plan cares. ``attempts`` counts the runs that were begun; times in epoch seconds."""
 
-    name: str
+    key: Key
     accepted_at: float
     due_at: float
     attempts: int
@@ -30,24 +32,22 @@ class EventPlan:
 
 
 def plan_events(
-    events: Sequence[QueuedEvent], running: Collection[str], now: float, *, retries: int, places: int
+    events: Sequence[QueuedEvent], running: int, now: float, *, retries: int, places: int
 ) -> EventPlan:
-    """Oldest due first, at most ``places`` at a time. ``running`` names the events that run already.
+    """What to do with the events that do not run (earliest due first), while ``running`` others occupy places.
 
     An event whose last attempt was begun and never ended (the server died) is not run once more than ``retries`` allows.
     """
     run: list[QueuedEvent] = []
     give_up: list[QueuedEvent] = []
     next_due_at: float | None = None
-    for event in sorted(events, key=lambda e: (e.due_at, e.name)):
-        if event.name in running:
-            continue
+    for event in events:
         if event.attempts > retries or now - event.accepted_at > MAX_AGE_S:
             give_up.append(event)
         elif event.due_at > now:
             next_due_at = event.due_at
             break
-        elif len(running) + len(run) < places:
+        elif running + len(run) < places:
             run.append(event)
     return EventPlan(run, give_up, next_due_at)
 
