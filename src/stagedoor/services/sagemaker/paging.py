@@ -8,7 +8,7 @@ import base64
 import binascii
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import orjson
@@ -44,7 +44,9 @@ def answer(
     ``order`` is the operation's default SortOrder; the default SortBy is CreationTime everywhere. ``SortBy`` ``Name`` and
     ``Status`` mean ``name_member`` and ``status_member``.
     """
-    chosen = [summary for summary in summaries if _matches(summary, request, name_member, status_member)]
+    chosen: list[Summary] = [
+        summary for summary in summaries if _matches(summary, request, name_member, status_member)
+    ]
     sort_member = {"Name": name_member, "Status": status_member}.get(
         request.get("SortBy", ""), "CreationTime"
     )
@@ -57,17 +59,19 @@ def answer(
     question = _question(request, member)
     if (token := request.get("NextToken")) is not None:
         last = _read_token(token, question)
-        after: Callable[[tuple[Any, str]], bool] = (
-            (lambda p: p < last) if descending else (lambda p: p > last)
-        )
+
+        def after(item: tuple[Any, str]) -> bool:
+            return item < last if descending else item > last
+
         try:
             chosen = [summary for summary in chosen if after(place(summary))]
         except TypeError:
             raise _bad_token() from None
-    limit = request.get("MaxResults", _PAGE_LENGTH)
+    limit = int(request.get("MaxResults", _PAGE_LENGTH))
     result: dict[str, Any] = {member: chosen[:limit]}
     if len(chosen) > limit:
-        result["NextToken"] = write_token([*place(chosen[limit - 1])], question)
+        last_shown: Summary = chosen[limit - 1]
+        result["NextToken"] = write_token([*place(last_shown)], question)
     return result
 
 

@@ -165,7 +165,8 @@ def _fields(data: bytes) -> Iterator[tuple[int, bytes | int]]:
 
 
 def _varints(data: bytes) -> list[int]:
-    numbers, position = [], 0
+    numbers: list[int] = []
+    position = 0
     while position < len(data):
         number, position = _varint(data, position)
         numbers.append(number)

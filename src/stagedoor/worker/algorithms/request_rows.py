@@ -7,7 +7,7 @@ in training.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 import orjson
@@ -175,14 +175,14 @@ def _read_recordio(body: bytes) -> Rows:
 def _read_json(body: bytes) -> Rows:
     """``[[…], …]``, one row ``[…]``, or SageMaker's ``{"instances": [{"features": […]} | {"data": …} | […], …]}``."""
     try:
-        document = orjson.loads(body)
+        document: Any = orjson.loads(body)
     except ValueError as error:
         raise RowsError(str(error)) from error
-    if isinstance(document, dict):
+    if _is_object(document):
         if set(document) != {"instances"}:
             raise RowsError('a JSON object must have the one key "instances"')
         document = document["instances"]
-    if not isinstance(document, list) or not document:
+    if not _is_list(document) or not document:
         raise RowsError("the body holds no rows: expected a list of lists of numbers")
     if all(value is None or _is_number(value) for value in document):
         document = [document]
@@ -197,31 +197,35 @@ def _read_json(body: bytes) -> Rows:
     return DenseRows(np.array(dense, dtype=np.float64).astype(np.float32))
 
 
+def _is_list(value: Any) -> TypeGuard[list[Any]]:
+    return isinstance(value, list)
+
+
+def _is_object(value: Any) -> TypeGuard[dict[str, Any]]:
+    return isinstance(value, dict)
+
+
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _numbers(values: Any, number: int) -> list[float]:
-    if not isinstance(values, list) or not all(value is None or _is_number(value) for value in values):
+    if not _is_list(values) or not all(value is None or _is_number(value) for value in values):
         raise RowsError(f"row {number} is not a list of numbers")
     return [float("nan") if value is None else float(value) for value in values]
 
 
 def _instance(instance: Any, number: int) -> "list[float] | tuple[list[int], list[float]]":
-    if isinstance(instance, dict):
-        features = instance.get("features", instance.get("data"))
-        if isinstance(features, dict) and "features" in features:
+    if _is_object(instance):
+        features: Any = instance.get("features", instance.get("data"))
+        if _is_object(features) and "features" in features:
             features = features["features"]
-        if isinstance(features, dict):
+        if _is_object(features):
             values = _numbers(features.get("values"), number)
             if "keys" not in features:
                 return values
-            keys = features["keys"]
-            if (
-                not isinstance(keys, list)
-                or len(keys) != len(values)
-                or not all(type(key) is int for key in keys)
-            ):
+            keys: Any = features["keys"]
+            if not _is_list(keys) or len(keys) != len(values) or not all(type(key) is int for key in keys):
                 raise RowsError(f"the keys of instance {number} are not one integer per value")
             return keys, values
         return _numbers(features, number)

@@ -28,17 +28,12 @@ class TreeEnsemble:
     leads away from it.
     """
 
-    __slots__ = (
-        "_default_right",
-        "_feature",
-        "_group_trees",
-        "_groups",
-        "_left",
-        "_roots",
-        "_steps",
-        "_threshold",
-        "_value",
-    )
+    _feature: "NDArray[np.intp]"
+    _threshold: "NDArray[np.float32]"
+    _left: "NDArray[np.intp]"
+    _default_right: "NDArray[np.bool_]"
+    _value: "NDArray[np.float32]"
+    _roots: "NDArray[np.intp]"
 
     def __init__(self, trees: Sequence[Mapping[str, Any]], groups: Sequence[int]) -> None:
         """``trees`` as XGBoost's JSON model has them, ``groups`` the output (class) that each belongs to."""
@@ -50,7 +45,8 @@ class TreeEnsemble:
         self._left = np.arange(total, dtype=np.intp)
         self._default_right = np.zeros(total, dtype=bool)
         self._value = np.zeros(total, dtype=np.float32)
-        roots, offset, self._steps = [], 0, 0
+        roots: list[int] = []
+        offset = self._steps = 0
         for tree in trees:
             roots.append(offset)
             self._steps = max(self._steps, self._lay_out(tree, offset))
@@ -89,15 +85,16 @@ class TreeEnsemble:
         rows, width = matrix.shape
         cells = matrix.reshape(-1)
         missing = bool(np.isnan(cells).any())
-        node = np.broadcast_to(self._roots, (rows, len(self._roots)))
+        node: NDArray[np.intp] = np.broadcast_to(self._roots, (rows, len(self._roots)))
         row_start = (np.arange(rows, dtype=np.intp) * width)[:, None]
         for _ in range(self._steps):
-            value = cells.take(self._feature.take(node) + row_start)
-            goes_right = value >= self._threshold.take(node)
+            cell: NDArray[np.intp] = np.add(self._feature.take(node), row_start)
+            value: NDArray[np.float32] = cells.take(cell)
+            goes_right: NDArray[np.bool_] = np.greater_equal(value, self._threshold.take(node))
             if missing:
                 # A leaf has no default direction to the right, so nothing moves away from it.
-                goes_right |= np.isnan(value) & self._default_right.take(node)
-            node = self._left.take(node) + goes_right
+                goes_right |= np.logical_and(np.isnan(value), self._default_right.take(node))
+            node = np.add(self._left.take(node), goes_right)
         leaves = self._value.take(node)
         sums = np.empty((rows, self._groups), dtype=np.float32)
         for group, trees in enumerate(self._group_trees):

@@ -78,7 +78,7 @@ def _load_booster(path: Path) -> xgboost.Booster:
     else:
         booster = xgboost.Booster()
         try:
-            booster.load_model(bytearray(content))
+            booster.load_model(bytearray(content))  # pyright: ignore[reportUnknownMemberType]
         except xgboost.core.XGBoostError as error:
             first_line = str(error).partition("\n")[0]
             raise ModelFileError(
@@ -86,7 +86,7 @@ def _load_booster(path: Path) -> xgboost.Booster:
                 "It must be saved as JSON or UBJSON (Booster.save_model); the binary format of XGBoost before 1.0 "
                 "can be converted with any XGBoost from 1.0 to 3.0."
             ) from error
-    booster.set_param({"nthread": 1})
+    booster.set_param([("nthread", 1)])  # pyright: ignore[reportUnknownMemberType]
     return booster
 
 
