@@ -148,19 +148,25 @@ def verify(
             details={"HeadersNotSigned": ", ".join(sorted(uncovered)[:20])},
         )
     resource = f"/{host_bucket}{path}" if host_bucket else path
-    to_sign = (
+    # A bucket is signed as /bucket/ by some clients, also where /bucket is what they ask for.
+    resources = [resource] if resource.count("/") > 1 else [resource, f"{resource}/"]
+    stated = signature.signature.encode("utf-8", "replace")
+    head = (
         f"{method}\n{headers.get('content-md5', '')}\n{headers.get('content-type', '')}\n{signature.expires_at}\n"
-        f"{_amz_headers(headers, query)}{resource}{_covered_query(query)}"
+        f"{_amz_headers(headers, query)}"
     )
-    digest = hmac.digest(secret.encode(), to_sign.encode("utf-8", "surrogateescape"), "sha1")
-    if not hmac.compare_digest(base64.b64encode(digest), signature.signature.encode("utf-8", "replace")):
-        raise SignatureError(
-            Reason.MISMATCH,
-            "The request signature we calculated does not match the signature you provided. Check your key and "
-            "signing method.",
-            presigned=True,
-            details={"AWSAccessKeyId": signature.access_key_id},
-        )
+    for candidate in resources:
+        to_sign = f"{head}{candidate}{_covered_query(query)}".encode("utf-8", "surrogateescape")
+        digest = hmac.digest(secret.encode(), to_sign, "sha1")
+        if hmac.compare_digest(base64.b64encode(digest), stated):
+            return
+    raise SignatureError(
+        Reason.MISMATCH,
+        "The request signature we calculated does not match the signature you provided. Check your key and signing "
+        "method.",
+        presigned=True,
+        details={"AWSAccessKeyId": signature.access_key_id},
+    )
 
 
 def _pairs(query: str) -> list[tuple[str, str]]:

@@ -80,7 +80,14 @@ def _by_content(request: WireRequest) -> str:
     for name in _REST:
         if _has_route(name, request.path):
             return name
+    if request.method == "POST" and request.path in ("/", "") and _is_form(request):
+        # A form whose body nobody has read yet. All query services refuse it in the same words.
+        return "sts"
     return "s3"
+
+
+def _is_form(request: WireRequest) -> bool:
+    return request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
 
 
 def _by_form(request: WireRequest) -> str | None:
