@@ -18,7 +18,7 @@ from stagedoor.domain.errors import AwsError
 from stagedoor.http.message import Request, Response
 from stagedoor.services import permissions
 from stagedoor.services.call import House
-from stagedoor.services.s3 import preconditions, ranges, website_rules
+from stagedoor.services.s3 import members, preconditions, ranges, website_rules
 from stagedoor.services.s3.lookup import KEY_MAX_BYTES
 from stagedoor.services.s3.object_headers import STORED
 from stagedoor.services.s3.sending import object_bytes
@@ -258,7 +258,7 @@ class _Visit:
 
     def _error_page(self, bucket: Bucket, configuration: Mapping[str, Any], failure: _Failure) -> Response:
         """The error document under the failure's status, or a page of our own when it cannot be had."""
-        key: str | None = (configuration.get("ErrorDocument") or {}).get("Key")
+        key: str | None = members.document(configuration, "ErrorDocument").get("Key")
         if key is None or not 400 <= failure.status < 500:
             return self._failed(failure)
         try:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from awscrt import checksums as crt
+from awscrt import checksums as crt  # pyright: ignore[reportMissingTypeStubs]
 
 
 class Digest(Protocol):

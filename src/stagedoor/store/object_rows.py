@@ -33,6 +33,22 @@ from stagedoor.store.object_database import (
 from stagedoor.store.object_listing import Listing, ObjectRow
 from stagedoor.store.upload_rows import UploadRows
 
+__all__ = [
+    "NULL_VERSION",
+    "Bucket",
+    "BucketExistsError",
+    "BucketNotEmptyError",
+    "Check",
+    "CompletedPart",
+    "Deletion",
+    "NewObject",
+    "NoSuchBucketError",
+    "ObjectRow",
+    "ObjectRows",
+    "Versioning",
+    "whole",
+]
+
 Versioning = Literal["", "Enabled", "Suspended"]
 
 NULL_VERSION: Final = "null"

@@ -105,7 +105,10 @@ def _parts(
         " WHERE upload_id=? AND number>? ORDER BY number LIMIT ?",
         (upload_id, after, limit),
     )
-    return {row[1]: (row[0], Part(*row[1:4], orjson.loads(row[4]), row[5])) for row in rows}
+    return {
+        number: (part_id, Part(number, size_bytes, etag, orjson.loads(checksums), last_modified))
+        for part_id, number, size_bytes, etag, checksums, last_modified in rows
+    }
 
 
 def _new_upload_id() -> str:

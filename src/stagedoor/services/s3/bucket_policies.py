@@ -1,6 +1,5 @@
 """Bucket policies and the public access block that watches over them."""
 
-import json
 from typing import Any, Final
 
 from stagedoor.authz import policy
@@ -64,9 +63,8 @@ def _check(document: str, bucket: Bucket) -> None:
         policy.validate(document, "resource")
     except PolicyError as error:
         raise _malformed(str(error)) from error
-    statements = json.loads(document)["Statement"]
     arn = f"arn:aws:s3:::{bucket.name}"
-    for statement in [statements] if isinstance(statements, dict) else statements:
+    for statement in public_access.statements_of(document):
         for resource in _texts(statement.get("Resource", statement.get("NotResource"))):
             if resource not in ("*", arn) and not resource.startswith((f"{arn}/", f"{arn}*")):
                 raise _malformed("Policy has invalid resource")

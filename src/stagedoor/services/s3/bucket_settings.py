@@ -6,6 +6,7 @@ from stagedoor.domain.errors import AwsError
 from stagedoor.services.call import Call
 from stagedoor.services.s3 import errors, website_rules
 from stagedoor.services.s3.lookup import as_s3_errors, bucket_of, object_of
+from stagedoor.services.s3.members import document, documents, texts
 from stagedoor.services.s3.owners import owner
 from stagedoor.store.object_rows import Bucket
 
@@ -41,22 +42,22 @@ def get_bucket_cors(call: Call, request: dict[str, Any]) -> _Answer:
 
 
 def put_bucket_cors(call: Call, request: dict[str, Any]) -> _Answer:
-    rules: list[_Answer] = request["CORSConfiguration"].get("CORSRules") or []
+    rules = documents(request["CORSConfiguration"], "CORSRules")
     if not 1 <= len(rules) <= 100:
         raise errors.invalid_request("The CORS configuration must have between 1 and 100 rules.")
     for rule in rules:
-        for method in rule.get("AllowedMethods") or ():
+        for method in texts(rule, "AllowedMethods"):
             if method not in _CORS_METHODS:
                 raise errors.invalid_request(
                     f"Found unsupported HTTP method in CORS config. Unsupported method is {method}"
                 )
         for name in ("AllowedOrigins", "AllowedHeaders"):
-            for value in rule.get(name) or ():
+            for value in texts(rule, name):
                 if value.count("*") > 1:
                     raise errors.invalid_request(
                         f'{name[:-1]} "{value}" can not have more than one wildcard.'
                     )
-        for value in rule.get("ExposeHeaders") or ():
+        for value in texts(rule, "ExposeHeaders"):
             if "*" in value:
                 raise errors.invalid_request(
                     f'ExposeHeader "{value}" contains wildcard. We currently do not support wildcard for ExposeHeader.'
@@ -136,14 +137,14 @@ def get_bucket_encryption(call: Call, request: dict[str, Any]) -> _Answer:
 
 def put_bucket_encryption(call: Call, request: dict[str, Any]) -> _Answer:
     configuration = request["ServerSideEncryptionConfiguration"]
-    rules = configuration.get("Rules") or []
+    rules = documents(configuration, "Rules")
     if len(rules) != 1:
         raise AwsError(
             "MalformedXML",
             "The XML you provided was not well-formed or did not validate against our published schema",
             status=400,
         )
-    rule = rules[0].get("ApplyServerSideEncryptionByDefault") or {}
+    rule = document(rules[0], "ApplyServerSideEncryptionByDefault")
     algorithm = rule.get("SSEAlgorithm", "AES256")
     if algorithm not in ("AES256", "aws:kms"):
         raise errors.header_not_implemented(f"SSEAlgorithm: {algorithm}")
@@ -179,7 +180,7 @@ def get_bucket_ownership_controls(call: Call, request: dict[str, Any]) -> _Answe
 
 
 def put_bucket_ownership_controls(call: Call, request: dict[str, Any]) -> _Answer:
-    rules = request["OwnershipControls"].get("Rules") or []
+    rules = documents(request["OwnershipControls"], "Rules")
     if len(rules) != 1 or rules[0].get("ObjectOwnership") != "BucketOwnerEnforced":
         named = rules[0].get("ObjectOwnership") if rules else None
         raise errors.header_not_implemented(

@@ -7,6 +7,7 @@ from stagedoor.services.call import Call
 from stagedoor.services.s3 import bucket_names, errors, public_access, tag_sets
 from stagedoor.services.s3.integrity import refuse
 from stagedoor.services.s3.lookup import as_s3_errors, bucket_of
+from stagedoor.services.s3.members import document, documents, text
 from stagedoor.services.s3.owners import owner
 from stagedoor.services.s3.page_tokens import read_token, token_of
 from stagedoor.store.object_rows import Bucket, BucketExistsError, BucketNotEmptyError
@@ -44,7 +45,7 @@ def create_bucket(call: Call, request: dict[str, Any]) -> _Answer:
         "OwnershipControls": {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]},
     }
     tags = tag_sets.checked(
-        (request.get("CreateBucketConfiguration") or {}).get("Tags") or [], tag_sets.BUCKET_TAGS
+        documents(document(request, "CreateBucketConfiguration"), "Tags"), tag_sets.BUCKET_TAGS
     )
     if tags:
         settings["TagSet"] = tags
@@ -79,13 +80,13 @@ def _refuse_taken(call: Call, present: Bucket) -> None:
 
 def _region(call: Call, request: dict[str, Any]) -> str:
     """Where the bucket goes: the constraint has to fit the region the request was signed for."""
-    configuration = request.get("CreateBucketConfiguration") or {}
+    configuration = document(request, "CreateBucketConfiguration")
     for member in ("Location", "Bucket"):
         if configuration.get(member):
             raise errors.header_not_implemented(
                 f"CreateBucketConfiguration.{member}", "Directory buckets are not built."
             )
-    constraint = configuration.get("LocationConstraint")
+    constraint: str | None = configuration.get("LocationConstraint")
     region = "eu-west-1" if constraint == "EU" else constraint
     if region == _HOME:
         raise AwsError(
@@ -141,7 +142,7 @@ def get_bucket_location(call: Call, request: dict[str, Any]) -> _Answer:
 def list_buckets(call: Call, request: dict[str, Any]) -> _Answer:
     """The account's buckets by name."""
     most, token = request.get("MaxBuckets"), request.get("ContinuationToken")
-    prefix, region = request.get("Prefix") or "", request.get("BucketRegion")
+    prefix, region = text(request, "Prefix"), request.get("BucketRegion")
     after = "" if not token else read_token(token)
     found = call.house.objects.buckets(call.account_id, prefix=prefix, after=after)
     if region:

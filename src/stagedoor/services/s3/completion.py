@@ -13,6 +13,7 @@ from urllib.parse import quote
 from stagedoor.domain.errors import AwsError
 from stagedoor.http.message import Request
 from stagedoor.services.s3 import errors, integrity
+from stagedoor.services.s3.members import document, documents, text
 from stagedoor.store.checksums import ALGORITHMS
 from stagedoor.store.object_rows import CompletedPart, NewObject
 from stagedoor.store.upload_rows import Part, Upload
@@ -40,10 +41,10 @@ class Completion:
 
     def plan(self, present: Mapping[int, Part]) -> tuple[Sequence[int], NewObject]:
         """Which parts make the object, and the object. InvalidPart, InvalidPartOrder, EntityTooSmall, BadDigest, …"""
-        listed: list[dict[str, Any]] = (self._request.get("MultipartUpload") or {}).get("Parts") or []
+        listed = documents(document(self._request, "MultipartUpload"), "Parts")
         if not listed:
             raise AwsError("InvalidRequest", "You must specify at least one part", status=400)
-        numbers = [entry["PartNumber"] for entry in listed]
+        numbers: list[int] = [entry["PartNumber"] for entry in listed]
         if any(first >= second for first, second in itertools.pairwise(numbers)):
             raise AwsError(
                 "InvalidPartOrder",
@@ -70,7 +71,7 @@ class Completion:
     def _matching(self, entry: Mapping[str, Any], present: Mapping[int, Part]) -> Part:
         number = entry["PartNumber"]
         part = present.get(number)
-        etag = (entry.get("ETag") or "").strip('"')
+        etag = text(entry, "ETag").strip('"')
         claimed = integrity.given_checksums(entry)
         if part is None or part.etag != etag or any(part.checksums.get(n) != v for n, v in claimed.items()):
             raise AwsError(

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from stagedoor.domain.errors import AwsError
+from stagedoor.services.s3.members import documents, texts
 
 VARY: Final = "Origin, Access-Control-Request-Headers, Access-Control-Request-Method"
 
@@ -27,12 +28,12 @@ def headers_for(
     of the actual request: in a preflight, ``Access-Control-Request-Method`` and ``-Headers``.
     """
     wanted = [name.strip().lower() for name in request_headers if name.strip()]
-    for rule in (configuration or {}).get("CORSRules") or ():
-        if not any(_matches(pattern, origin) for pattern in rule.get("AllowedOrigins") or ()):
+    for rule in documents(configuration or {}, "CORSRules"):
+        if not any(_matches(pattern, origin) for pattern in texts(rule, "AllowedOrigins")):
             continue
-        if method not in (rule.get("AllowedMethods") or ()):
+        if method not in texts(rule, "AllowedMethods"):
             continue
-        allowed = [pattern.lower() for pattern in rule.get("AllowedHeaders") or ()]
+        allowed = [pattern.lower() for pattern in texts(rule, "AllowedHeaders")]
         if preflight and not all(any(_matches(pattern, name) for pattern in allowed) for name in wanted):
             continue
         return _headers(rule, origin, wanted, preflight=preflight)

@@ -6,6 +6,7 @@ from stagedoor.domain.errors import AwsError
 from stagedoor.services.call import Call
 from stagedoor.services.s3 import errors, object_headers, preconditions
 from stagedoor.services.s3.lookup import as_s3_errors, bucket_of, check_key, check_version_id
+from stagedoor.services.s3.members import documents
 from stagedoor.store.object_rows import Check, ObjectRow
 
 _MOST_KEYS: Final = 1000
@@ -41,7 +42,7 @@ def delete_objects(call: Call, request: dict[str, Any]) -> dict[str, Any]:
     """Delete up to 1,000 objects or versions; each has its own outcome."""
     bucket = bucket_of(call, request)
     object_headers.refuse_unbuilt(request)
-    targets: list[dict[str, Any]] = request["Delete"].get("Objects") or []
+    targets = documents(request["Delete"], "Objects")
     if not 1 <= len(targets) <= _MOST_KEYS:
         raise AwsError(
             "MalformedXML",

@@ -5,6 +5,7 @@ from typing import Any, Final
 from stagedoor.services.call import Call
 from stagedoor.services.s3 import errors
 from stagedoor.services.s3.lookup import bucket_of, check_version_id
+from stagedoor.services.s3.members import text
 from stagedoor.services.s3.owners import owner
 from stagedoor.services.s3.page_tokens import read_token, token_of
 from stagedoor.store.object_rows import Bucket, ObjectRow
@@ -55,8 +56,8 @@ def list_objects(call: Call, request: dict[str, Any]) -> dict[str, Any]:
     """The first form: it goes on behind ``Marker``."""
     bucket = bucket_of(call, request)
     _refuse_unbuilt(request)
-    prefix, delimiter = request.get("Prefix") or "", request.get("Delimiter") or ""
-    marker = request.get("Marker") or ""
+    prefix, delimiter = text(request, "Prefix"), text(request, "Delimiter")
+    marker = text(request, "Marker")
     limit = _most(request)
     page = call.house.objects.page(bucket.name, prefix=prefix, delimiter=delimiter, after=marker, limit=limit)
     answer: dict[str, Any] = {
@@ -88,8 +89,8 @@ def list_objects_v2(call: Call, request: dict[str, Any]) -> dict[str, Any]:
     """The second form: it goes on by an opaque token."""
     bucket = bucket_of(call, request)
     _refuse_unbuilt(request)
-    prefix, delimiter = request.get("Prefix") or "", request.get("Delimiter") or ""
-    token, start_after = request.get("ContinuationToken"), request.get("StartAfter") or ""
+    prefix, delimiter = text(request, "Prefix"), text(request, "Delimiter")
+    token, start_after = request.get("ContinuationToken"), text(request, "StartAfter")
     after = start_after if token is None else read_token(token)
     limit = _most(request)
     page = call.house.objects.page(bucket.name, prefix=prefix, delimiter=delimiter, after=after, limit=limit)
@@ -117,8 +118,8 @@ def list_object_versions(call: Call, request: dict[str, Any]) -> dict[str, Any]:
     """All versions and delete markers, newest first under each key."""
     bucket = bucket_of(call, request)
     _refuse_unbuilt(request)
-    prefix, delimiter = request.get("Prefix") or "", request.get("Delimiter") or ""
-    marker, version_marker = request.get("KeyMarker") or "", request.get("VersionIdMarker")
+    prefix, delimiter = text(request, "Prefix"), text(request, "Delimiter")
+    marker, version_marker = text(request, "KeyMarker"), request.get("VersionIdMarker")
     if version_marker is not None and not marker:
         raise errors.invalid_argument(
             "A version-id marker cannot be specified without a key marker.",

@@ -6,7 +6,7 @@ Place in the flow: the first lines of every S3 operation. Blocks (SQLite): call 
 import base64
 import binascii
 import errno
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -93,7 +93,7 @@ def shown_version(bucket: Bucket, row: ObjectRow) -> str | None:
 
 
 @contextmanager
-def as_s3_errors(request: Mapping[str, Any]) -> "Iterator[None]":
+def as_s3_errors(request: Mapping[str, Any]) -> Generator[None]:
     """What the store raises, as S3 says it."""
     try:
         yield

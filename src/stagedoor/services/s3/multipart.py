@@ -15,6 +15,7 @@ from stagedoor.services.s3 import (
 )
 from stagedoor.services.s3.completion import Completion
 from stagedoor.services.s3.lookup import as_s3_errors, bucket_of, check_key, shown_version
+from stagedoor.services.s3.members import text
 from stagedoor.services.s3.owners import canonical_user_id, owner
 from stagedoor.services.s3.receiving import MAX_BYTES, receive
 from stagedoor.store.checksums import DEFAULT, Algorithm
@@ -267,10 +268,10 @@ def _people(upload: Upload, bucket: Bucket) -> _Answer:
 def list_multipart_uploads(call: Call, request: dict[str, Any]) -> _Answer:
     """The uploads under way, by key."""
     bucket = bucket_of(call, request)
-    prefix, delimiter = request.get("Prefix") or "", request.get("Delimiter") or ""
-    marker = request.get("KeyMarker") or ""
+    prefix, delimiter = text(request, "Prefix"), text(request, "Delimiter")
+    marker = text(request, "KeyMarker")
     # As S3 documents it, the upload id counts only together with a key.
-    id_marker = (request.get("UploadIdMarker") or "") if marker else ""
+    id_marker = text(request, "UploadIdMarker") if marker else ""
     wanted = request.get("MaxUploads")
     if wanted is not None and not wanted >= 1:
         raise errors.invalid_argument(

@@ -5,6 +5,7 @@ from typing import Any, Final
 from stagedoor.services.call import Call
 from stagedoor.services.s3 import errors, object_headers
 from stagedoor.services.s3.lookup import bucket_of, object_of, shown_version
+from stagedoor.services.s3.members import texts
 from stagedoor.store.object_rows import ObjectRow
 
 _MOST_PARTS: Final = 1000
@@ -15,7 +16,7 @@ def get_object_attributes(call: Call, request: dict[str, Any]) -> dict[str, Any]
     bucket = bucket_of(call, request)
     object_headers.refuse_unbuilt(request)
     row = object_of(call, bucket, request["Key"], request.get("VersionId"))
-    wanted = set(request.get("ObjectAttributes") or ())
+    wanted = set(texts(request, "ObjectAttributes"))
     if not wanted:
         raise errors.invalid_request("The x-amz-object-attributes header is missing or empty.")
     answer: dict[str, Any] = {"LastModified": row.last_modified, "VersionId": shown_version(bucket, row)}

@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl
 from stagedoor.domain.errors import AwsError
 from stagedoor.services.s3 import errors, tag_sets
 from stagedoor.services.s3.integrity import refuse
+from stagedoor.services.s3.members import document, documents
 from stagedoor.store.object_rows import Bucket, ObjectRow
 
 DEFAULT_CONTENT_TYPE: Final = "binary/octet-stream"
@@ -103,7 +104,7 @@ def _without_chunked(encoding: str) -> str:
 def metadata_of(request: Mapping[str, Any]) -> dict[str, str]:
     """The user's metadata with lower-case names; at most 2 KB."""
     metadata: dict[str, str] = {}
-    for name, value in (request.get("Metadata") or {}).items():
+    for name, value in document(request, "Metadata").items():
         if _UNSAFE.search(name) or _UNSAFE.search(value):
             raise errors.invalid_argument(
                 "Metadata must not contain control characters", f"x-amz-meta-{name}"
@@ -137,8 +138,8 @@ def encryption_of(request: Mapping[str, Any], bucket: Bucket) -> dict[str, Any]:
     """
     kind = request.get("ServerSideEncryption")
     if kind is None:
-        default = bucket.settings.get("ServerSideEncryptionConfiguration") or {}
-        rule = (default.get("Rules") or [{}])[0].get("ApplyServerSideEncryptionByDefault") or {}
+        default = documents(document(bucket.settings, "ServerSideEncryptionConfiguration"), "Rules")
+        rule = document(default[0], "ApplyServerSideEncryptionByDefault") if default else {}
         kind = rule.get("SSEAlgorithm", "AES256")
         key_id = rule.get("KMSMasterKeyID")
     else:

@@ -5,11 +5,12 @@ Place in the flow: ``bucket_policies`` refuses public policies where the block s
 """
 
 import json
-from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Any, Final, cast
 
 from stagedoor.authz.caller import Caller
 from stagedoor.services.call import House
+from stagedoor.services.s3 import members
 from stagedoor.store.object_rows import Bucket
 from stagedoor.store.records import Key
 
@@ -68,7 +69,7 @@ def forget_policy(house: House, account_id: str, bucket: str) -> None:
 
 def blocks(bucket: Bucket, name: str) -> bool:
     """Whether a setting of the public access block (``BlockPublicPolicy``, …) is on."""
-    return bool((bucket.settings.get("PublicAccessBlockConfiguration") or {}).get(name))
+    return bool(members.document(bucket.settings, "PublicAccessBlockConfiguration").get(name))
 
 
 def policies_for(house: House, bucket: Bucket, caller: Caller) -> tuple[str, ...]:
@@ -88,10 +89,14 @@ def policies_for(house: House, bucket: Bucket, caller: Caller) -> tuple[str, ...
 
 def is_public(document: str) -> bool:
     """Whether a policy allows something to everybody."""
-    statements = json.loads(document).get("Statement", [])
-    if isinstance(statements, dict):
-        statements = [statements]
-    return any(_is_public_statement(statement) for statement in statements)
+    return any(_is_public_statement(statement) for statement in statements_of(document))
+
+
+def statements_of(document: str) -> list[dict[str, Any]]:
+    """The statements of a policy that was found valid."""
+    parsed: dict[str, Any] = json.loads(document)
+    found: Any = parsed.get("Statement", [])
+    return [found] if isinstance(found, dict) else found
 
 
 def _is_public_statement(statement: Mapping[str, Any]) -> bool:
@@ -102,7 +107,7 @@ def _is_public_statement(statement: Mapping[str, Any]) -> bool:
         return False
     return not any(
         _narrows(operator, key, values)
-        for operator, keys in (statement.get("Condition") or {}).items()
+        for operator, keys in members.document(statement, "Condition").items()
         for key, values in keys.items()
     )
 
@@ -110,15 +115,13 @@ def _is_public_statement(statement: Mapping[str, Any]) -> bool:
 def _names_everybody(principal: object) -> bool:
     if principal == "*":
         return True
-    if not isinstance(principal, dict):
-        return False
-    return "*" in _listed(principal.get("AWS")) or "*" in _listed(principal.get("CanonicalUser"))
+    named = cast(dict[str, Any], principal) if isinstance(principal, dict) else {}
+    return any("*" in _listed(named.get(kind)) for kind in ("AWS", "CanonicalUser"))
 
 
 def _listed(values: object) -> list[str]:
-    if isinstance(values, list | tuple):
-        items: Iterable[object] = values  # pyright: ignore[reportUnknownVariableType]
-        return [str(item) for item in items]
+    if isinstance(values, list):
+        return [str(item) for item in cast(list[object], values)]
     return [] if values is None else [str(values)]
 
 

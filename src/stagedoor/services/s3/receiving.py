@@ -8,7 +8,7 @@ pieces of a quarter of a MiB are in memory at a time, whatever the size of the o
 import asyncio
 from collections.abc import AsyncIterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
 
 from stagedoor.domain.errors import AwsError
 from stagedoor.services.s3.integrity import Announced
@@ -41,7 +41,7 @@ async def receive(
 
     EntityTooLarge, IncompleteBody, BadDigest; whatever the body raises; OSError for a full disk.
     """
-    names = list(dict.fromkeys([*algorithms, *([claim.algorithm.name] if claim.algorithm else [])]))
+    names = [*algorithms, claim.algorithm.name] if claim.algorithm else algorithms
     md5 = checksums.md5()
     digests = {name: ALGORITHMS[name].start() for name in names}
     announced_length: int | None = getattr(body, "content_length", None)
@@ -84,12 +84,13 @@ async def _fill(writer: ContentWriter, body: object, max_bytes: int) -> None:
         await asyncio.to_thread(writer.write, bytes(body))
         return
     assert isinstance(body, AsyncIterable)
+    pieces = cast(AsyncIterable[bytes], body)
     loop = asyncio.get_running_loop()
     held: list[bytes] = []
     held_bytes = total_bytes = 0
     writing: asyncio.Future[None] | None = None
     try:
-        async for piece in body:
+        async for piece in pieces:
             held.append(piece)
             held_bytes += len(piece)
             total_bytes += len(piece)

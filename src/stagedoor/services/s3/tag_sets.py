@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from stagedoor.domain.errors import AwsError
+from stagedoor.services.s3.members import text
 
 OBJECT_TAGS: Final = 10
 BUCKET_TAGS: Final = 50
@@ -18,7 +19,7 @@ def checked(tags: Sequence[dict[str, Any]], limit: int) -> list[dict[str, str]]:
         raise AwsError("BadRequest", f"{what} cannot be greater than {limit}", status=400)
     seen: set[str] = set()
     for tag in tags:
-        key, value = tag.get("Key") or "", tag.get("Value") or ""
+        key, value = text(tag, "Key"), text(tag, "Value")
         if not 1 <= len(key) <= 128 or not _TEXT.fullmatch(key):
             raise _invalid("The TagKey you have provided is invalid", key)
         if len(value) > 256 or not _TEXT.fullmatch(value):
@@ -28,7 +29,7 @@ def checked(tags: Sequence[dict[str, Any]], limit: int) -> list[dict[str, str]]:
         if key in seen:
             raise _invalid("Cannot provide multiple Tags with the same key", key)
         seen.add(key)
-    return [{"Key": tag["Key"], "Value": tag.get("Value") or ""} for tag in tags]
+    return [{"Key": tag["Key"], "Value": text(tag, "Value")} for tag in tags]
 
 
 def _invalid(message: str, key: str) -> AwsError:

@@ -13,6 +13,7 @@ from stagedoor.services.s3.lookup import (
     object_of,
     shown_version,
 )
+from stagedoor.services.s3.members import documents
 
 
 def get_object_tagging(call: Call, request: dict[str, Any]) -> dict[str, Any]:
@@ -22,7 +23,7 @@ def get_object_tagging(call: Call, request: dict[str, Any]) -> dict[str, Any]:
 
 
 def put_object_tagging(call: Call, request: dict[str, Any]) -> dict[str, Any]:
-    tags = tag_sets.checked(request["Tagging"].get("TagSet") or [], tag_sets.OBJECT_TAGS)
+    tags = tag_sets.checked(documents(request["Tagging"], "TagSet"), tag_sets.OBJECT_TAGS)
     return _change(call, request, tags)
 
 
@@ -57,7 +58,7 @@ def get_bucket_tagging(call: Call, request: dict[str, Any]) -> dict[str, Any]:
 
 def put_bucket_tagging(call: Call, request: dict[str, Any]) -> dict[str, Any]:
     bucket = bucket_of(call, request)
-    tags = tag_sets.checked(request["Tagging"].get("TagSet") or [], tag_sets.BUCKET_TAGS)
+    tags = tag_sets.checked(documents(request["Tagging"], "TagSet"), tag_sets.BUCKET_TAGS)
     with as_s3_errors(request):
         call.house.objects.update_bucket(bucket.name, settings={"TagSet": tags or None})
     return {}

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from stagedoor.domain.errors import AwsError
 from stagedoor.services.s3 import errors
+from stagedoor.services.s3.members import document, documents
 
 MOST_RULES: Final = 50
 
@@ -31,7 +32,7 @@ def check(configuration: Mapping[str, Any]) -> None:
         if not everything.get("HostName"):
             raise _invalid("The HostName of RedirectAllRequestsTo must not be empty.")
         return
-    suffix = (configuration.get("IndexDocument") or {}).get("Suffix")
+    suffix: str | None = document(configuration, "IndexDocument").get("Suffix")
     if suffix is None:
         raise errors.invalid_argument(
             "A value for IndexDocument Suffix must be provided if RedirectAllRequestsTo is empty",
@@ -39,10 +40,11 @@ def check(configuration: Mapping[str, Any]) -> None:
         )
     if not suffix or "/" in suffix:
         raise errors.invalid_argument("The IndexDocument Suffix is not well formed", "IndexDocument", suffix)
-    document = configuration.get("ErrorDocument")
-    if document is not None and not document.get("Key"):
+    if configuration.get("ErrorDocument") is not None and not document(configuration, "ErrorDocument").get(
+        "Key"
+    ):
         raise errors.invalid_argument("The ErrorDocument Key must not be empty", "ErrorDocument")
-    rules = configuration.get("RoutingRules") or []
+    rules = documents(configuration, "RoutingRules")
     if len(rules) > MOST_RULES:
         raise _invalid(
             f"{len(rules)} routing rules provided, the number of routing rules in a website configuration is limited to "
@@ -57,12 +59,12 @@ def _invalid(message: str) -> AwsError:
 
 
 def _check_rule(rule: Mapping[str, Any]) -> None:
-    redirect = rule.get("Redirect") or {}
+    redirect = document(rule, "Redirect")
     if not redirect:
         raise _invalid("A routing rule needs a Redirect with at least one element.")
     if "ReplaceKeyWith" in redirect and "ReplaceKeyPrefixWith" in redirect:
         raise _invalid("You can only define ReplaceKeyPrefix or ReplaceKey but not both.")
-    code = redirect.get("HttpRedirectCode")
+    code: str | None = redirect.get("HttpRedirectCode")
     if code is not None and not (
         code.isdigit() and 300 < int(code) < 400 and code not in ("304", "305", "306")
     ):
@@ -91,14 +93,15 @@ def redirected(
     configuration: Mapping[str, Any], key: str, status: int | None, scheme: str, host: str
 ) -> Redirect | None:
     """The first routing rule that fits ``key``: before the look-up (``status`` None) or after an error status."""
-    for rule in configuration.get("RoutingRules") or ():
-        condition = rule.get("Condition") or {}
-        prefix, code = condition.get("KeyPrefixEquals"), condition.get("HttpErrorCodeReturnedEquals")
+    for rule in documents(configuration, "RoutingRules"):
+        condition = document(rule, "Condition")
+        prefix: str | None = condition.get("KeyPrefixEquals")
+        code: str | None = condition.get("HttpErrorCodeReturnedEquals")
         if (code is None) != (status is None) or (code is not None and int(code) != status):
             continue
         if prefix is not None and not key.startswith(prefix):
             continue
-        redirect = rule["Redirect"]
+        redirect = document(rule, "Redirect")
         if "ReplaceKeyWith" in redirect:
             key = redirect["ReplaceKeyWith"]
         elif "ReplaceKeyPrefixWith" in redirect:
