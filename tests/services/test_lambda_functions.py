@@ -407,6 +407,14 @@ def test_tags_are_added_listed_and_dropped(house: LambdaHouse) -> None:
     assert "Number of tags" in refused(house, "TagResource", Resource=ARN, Tags=tags).message
 
 
+def test_no_function_has_a_code_signing_config(house: LambdaHouse) -> None:
+    create(house)
+    assert house.tell("lambda", "GetFunctionCodeSigningConfig", FunctionName="f") == {}
+    assert (
+        refused(house, "GetFunctionCodeSigningConfig", FunctionName="g").code == "ResourceNotFoundException"
+    )
+
+
 def test_reserved_concurrency_is_kept_with_the_function(house: LambdaHouse) -> None:
     create(house)
     assert house.tell("lambda", "GetFunctionConcurrency", FunctionName="f") == {}

@@ -135,6 +135,13 @@ def get_function_configuration(call: Call, request: dict[str, Any]) -> dict[str,
     return stored.answered(stored.configuration(call.house.records, ref), ref, qualified=bool(ref.qualifier))
 
 
+def get_function_code_signing_config(call: Call, request: dict[str, Any]) -> dict[str, Any]:
+    """Nothing: no function here has one. Terraform asks for every function it reads."""
+    ref = unqualified_function(call, request["FunctionName"])
+    stored.existing(call.house.records, ref)
+    return {}
+
+
 def list_functions(call: Call, request: dict[str, Any]) -> dict[str, Any]:
     """Functions by name; with ``FunctionVersion`` ALL every version of each."""
     if request.get("MasterRegion", "ALL") not in ("ALL", call.region):

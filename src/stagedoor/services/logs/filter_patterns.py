@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import orjson
 
@@ -227,16 +227,20 @@ def _steps(selector: str) -> list[str | int | None]:
 def _select(value: Any, steps: list[str | int | None]) -> list[Any]:
     found = [value]
     for step in steps:
-        deeper: list[Any] = []
-        for item in found:
-            if (isinstance(step, str) and isinstance(item, dict) and step in item) or (
-                isinstance(step, int) and isinstance(item, list) and step < len(item)
-            ):
-                deeper.append(item[step])
-            elif step is None and isinstance(item, list):
-                deeper.extend(item)  # pyright: ignore[reportUnknownArgumentType]
-        found = deeper
+        found = [inner for item in found for inner in _step_into(item, step)]
     return found
+
+
+def _step_into(item: Any, step: str | int | None) -> list[Any]:
+    if isinstance(item, dict):
+        members = cast(dict[str, Any], item)
+        return [members[step]] if isinstance(step, str) and step in members else []
+    if not isinstance(item, list):
+        return []
+    elements = cast(list[Any], item)
+    if step is None:
+        return elements
+    return [elements[step]] if isinstance(step, int) and step < len(elements) else []
 
 
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
