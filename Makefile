@@ -87,6 +87,7 @@ COMPILE = "$(UV)" pip compile --quiet --universal --python-version 3.11 --fork-s
 lock: | $(UV)
 	$(COMPILE) $(LOCK_FLAGS) pyproject.toml --extra demo --group build --output-file requirements/demo.txt
 	$(COMPILE) $(LOCK_FLAGS) pyproject.toml --extra demo --extra parquet --group build --group dev --output-file requirements/dev.txt
+	echo 'sagemaker>=2.257,<3' | $(COMPILE) $(LOCK_FLAGS) - --output-file requirements/sagemaker-v2.txt
 	echo uv | $(COMPILE) $(LOCK_FLAGS) - --output-file requirements/uv.txt
 	@if grep -nE '(://|^-)' requirements/*.txt; then echo "an address got into a requirements file" >&2; exit 1; fi
 

@@ -36,7 +36,7 @@ IMAGE = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:1.7-1"
 COLUMNS = 5_000
 TREES = 200
 REQUESTS = 256
-PEER_PACKAGES = ("fastapi==0.121.0", "uvicorn[standard]==0.38.0")
+PEER_PACKAGES = ("fastapi==0.121.0", "uvicorn[standard]==0.38.0", "orjson>=3.10")
 
 
 class BenchError(Exception):
@@ -132,6 +132,7 @@ def stagedoor_endpoint(directory: Path, model: Path) -> Iterator[tuple[str, Cred
             RoleName="bench",
             AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]}),
         )["Role"]["Arn"]
+        iam.attach_role_policy(RoleName="bench", PolicyArn="arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess")
         sagemaker.create_model(
             ModelName="bench",
             ExecutionRoleArn=role,

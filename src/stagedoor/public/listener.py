@@ -10,7 +10,7 @@ from http import HTTPStatus
 
 from stagedoor.domain import ids
 from stagedoor.http.message import BodyTooLargeError, Request, Response
-from stagedoor.public import integrations, match
+from stagedoor.public import integrations, match, websites
 from stagedoor.public.addressing import ApiAddress, api_address, website_address
 from stagedoor.public.deployed import DeployedStage, DeployedStages
 from stagedoor.public.event import PublicRequest
@@ -45,8 +45,6 @@ class PublicListener:
             return await self._call_api(request, api)
         website = website_address(host, request.path)
         if website is not None:
-            from stagedoor.public import websites
-
             return await websites.answer(self._house, request, website.bucket, website.path)
         return Response(
             HTTPStatus.NOT_FOUND,
