@@ -1,8 +1,9 @@
 """One line per call on the signed listener, written in batches so that a call pays for an append only."""
 
 import asyncio
-import json
 from pathlib import Path
+
+import orjson
 
 from stagedoor.domain.clock import Clock, iso8601_ms
 
@@ -38,7 +39,7 @@ class AccessLog:
         if not waiting:
             return
         lines = [
-            json.dumps(
+            orjson.dumps(
                 {
                     "time": iso8601_ms(now_s),
                     "request_id": request_id,
@@ -53,5 +54,5 @@ class AccessLog:
         ]
         if self._path.exists() and self._path.stat().st_size > FILE_MAX_BYTES:
             self._path.replace(self._path.with_suffix(".1.jsonl"))
-        with self._path.open("a") as file:
-            file.write("\n".join(lines) + "\n")
+        with self._path.open("ab") as file:
+            file.write(b"\n".join(lines) + b"\n")
