@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from botocore.handlers import validate_bucket_name
 from services.s3_server import OTHER_ACCOUNT, S3Server
 
+from stagedoor.authz.caller import Caller
+from stagedoor.services import permissions
 from stagedoor.store.records import Key
 
 
@@ -48,9 +51,7 @@ def test_names_belong_to_one_account_of_all(s3_server: S3Server, s3: Any) -> Non
 )
 def test_names_follow_the_rules(s3_server: S3Server, name: str) -> None:
     client = s3_server.client(parameter_validation=False)
-    client.meta.events.unregister(
-        "before-parameter-build.s3", __import__("botocore.handlers", fromlist=["x"]).validate_bucket_name
-    )
+    client.meta.events.unregister("before-parameter-build.s3", validate_bucket_name)
     assert code(lambda: client.create_bucket(Bucket=name)) == "InvalidBucketName"
 
 
@@ -148,6 +149,24 @@ def test_what_counts_as_public(s3: Any, more: dict[str, Any], public: bool) -> N
     s3.delete_public_access_block(Bucket="bucket")
     s3.put_bucket_policy(Bucket="bucket", Policy=policy(**more))
     assert s3.get_bucket_policy_status(Bucket="bucket")["PolicyStatus"]["IsPublic"] is public
+
+
+def test_a_restricted_public_bucket_is_closed_to_other_accounts_alone(s3_server: S3Server, s3: Any) -> None:
+    s3.delete_public_access_block(Bucket="bucket")
+    s3.put_bucket_policy(Bucket="bucket", Policy=policy())
+
+    def may(account_id: str) -> bool:
+        caller = Caller("root", account_id, f"arn:aws:iam::{account_id}:root", account_id)
+        arn = "arn:aws:s3:::bucket/key"
+        return permissions.decision(s3_server.house, caller, "s3:GetObject", arn).allowed
+
+    assert (may("000000000000"), may(OTHER_ACCOUNT)) == (True, True)
+    restricted = {"RestrictPublicBuckets": True}
+    s3.put_public_access_block(Bucket="bucket", PublicAccessBlockConfiguration=restricted)
+    assert (may("000000000000"), may(OTHER_ACCOUNT)) == (True, False)
+    named = policy(principal={"AWS": f"arn:aws:iam::{OTHER_ACCOUNT}:root"})
+    s3.put_bucket_policy(Bucket="bucket", Policy=named)
+    assert (may("000000000000"), may(OTHER_ACCOUNT)) == (True, True)
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,10 @@
 """Objects in and out, through boto3 over a socket."""
 
 import base64
+import errno
 import hashlib
 import http.client
+import os
 import random
 import urllib.parse
 import zlib
@@ -16,6 +18,8 @@ from botocore.exceptions import ClientError, ResponseStreamingError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from services.s3_server import S3Server
+
+from stagedoor.store.contents import ContentWriter
 
 BIG = random.Random(7).randbytes(3 * 1024 * 1024 + 17)
 
@@ -451,6 +455,64 @@ def test_any_key_and_metadata_round_trip(s3: Any, key: str, metadata: dict[str, 
         for page in s3.get_paginator("list_objects_v2").paginate(Bucket="bucket")
         for entry in page["Contents"]
     }
+
+
+def test_metadata_outside_ascii_is_answered_as_rfc_2047(s3_server: S3Server, s3: Any) -> None:
+    address = urllib.parse.urlsplit(s3_server.url)
+    connection = http.client.HTTPConnection(address.hostname or "", address.port)
+    headers = {
+        "Authorization": "AWS4-HMAC-SHA256 Credential=A/20240101/us-east-1/s3/aws4_request",
+        "x-amz-meta-name": "Zoë".encode(),
+    }
+    connection.request("PUT", "/bucket/key", b"", headers)
+    assert connection.getresponse().status == 200
+    connection.close()
+    word = s3.head_object(Bucket="bucket", Key="key")["Metadata"]["name"]
+    assert word == f"=?UTF-8?B?{base64.b64encode('Zoë'.encode()).decode()}?="
+
+
+def test_a_full_disk_is_said_and_forgotten(
+    s3_server: S3Server, s3: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    s3.put_object(Bucket="bucket", Key="key", Body=b"old")
+
+    def full(_writer: ContentWriter, _data: bytes) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ContentWriter, "write", full)
+        with pytest.raises(ClientError, match="disk") as raised:
+            s3.put_object(Bucket="bucket", Key="key", Body=BIG)
+    assert raised.value.response["ResponseMetadata"]["HTTPStatusCode"] == 500
+    assert s3.get_object(Bucket="bucket", Key="key")["Body"].read() == b"old"
+    assert len([path for path in (s3_server.folder / "contents").rglob("*") if path.is_file()]) == 1
+    s3.put_object(Bucket="bucket", Key="key", Body=BIG)
+
+
+def test_readers_of_an_object_that_is_overwritten_and_deleted_get_one_version_whole(s3: Any) -> None:
+    bodies = [bytes([number]) * (2 * 1024 * 1024 + number) for number in range(4)]
+    s3.put_object(Bucket="bucket", Key="key", Body=bodies[0])
+
+    def write(number: int) -> None:
+        for round_ in range(6):
+            s3.put_object(Bucket="bucket", Key="key", Body=bodies[(number + round_) % 4])
+
+    def read(_number: int) -> int:
+        whole = 0
+        for _ in range(12):
+            got = s3.get_object(Bucket="bucket", Key="key")
+            body = got["Body"].read()
+            assert f'"{hashlib.md5(body).hexdigest()}"' == got["ETag"]
+            assert body in bodies
+            whole += 1
+        return whole
+
+    with ThreadPoolExecutor(6) as pool:
+        writers = [pool.submit(write, number) for number in range(2)]
+        readers = [pool.submit(read, number) for number in range(3)]
+        assert [future.result() for future in readers] == [12, 12, 12]
+        for future in writers:
+            future.result()
 
 
 def test_get_object_attributes(s3: Any) -> None:

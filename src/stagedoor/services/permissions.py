@@ -4,8 +4,8 @@ Place in the flow: ``front.authorise`` asks for every call; operations ask for w
 DeleteObjects, whether a missing key may be told from a forbidden one, a role's right to read a model).
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Final
 
 import orjson
 
@@ -15,6 +15,7 @@ from stagedoor.authz.policy import Decision, DecisionCache, Question, decide
 from stagedoor.domain.arns import Arn
 from stagedoor.domain.errors import AwsError
 from stagedoor.services.call import Call, House
+from stagedoor.services.s3 import public_access
 from stagedoor.store.records import Key
 
 ContextSource = Callable[[], Context] | None
@@ -109,12 +110,8 @@ def _on_bucket(house: House, caller: Caller, action: str, resource: str, context
         return _DECISIONS.recall(caller, action, resource) or _DECISIONS.decide(
             _question(caller, action, resource, context)
         )
-    record = house.records.get(Key("s3.bucket_policy", bucket.account_id, "", name))
-    policies: tuple[str, ...] = (record.document["Policy"],) if record is not None else ()
+    policies = public_access.policies_for(house, bucket, caller)
     if caller.kind == "root" and caller.account_id == bucket.account_id and action in _POLICY_REPAIR:
-        policies = ()
-    blocked: Mapping[str, Any] = bucket.settings.get("PublicAccessBlockConfiguration", {})
-    if caller.kind == "anonymous" and blocked.get("RestrictPublicBuckets"):
         policies = ()
     if not policies and caller.account_id == bucket.account_id:
         return _DECISIONS.recall(caller, action, resource) or _DECISIONS.decide(
@@ -144,7 +141,8 @@ def _on_function(
         return own
     record = house.records.get(Key("lambda.function", arn.account_id, arn.region, parts[1]))
     qualifier = parts[2] if len(parts) > 2 else ""
-    stored = (record.document.get("policies", {}) if record is not None else {}).get(qualifier, {})
+    by_qualifier: Mapping[str, Any] = record.document.get("policies", {}) if record is not None else {}
+    stored: Mapping[str, Any] = by_qualifier.get(qualifier, {})
     policies: tuple[str, ...] = ()
     if stored.get("statements"):
         text = orjson.dumps({"Version": "2012-10-17", "Statement": stored["statements"]}).decode()

@@ -6,6 +6,7 @@ Place in the flow: the first lines of every S3 operation. Blocks (SQLite): call 
 import base64
 import binascii
 import errno
+import sqlite3
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
@@ -104,6 +105,10 @@ def as_s3_errors(request: Mapping[str, Any]) -> Generator[None]:
     except ContentDamagedError as error:
         raise errors.damaged(request.get("Key", "")) from error
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise errors.disk_full() from error
+        raise
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
             raise errors.disk_full() from error
         raise

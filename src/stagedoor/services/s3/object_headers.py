@@ -109,7 +109,7 @@ def metadata_of(request: Mapping[str, Any]) -> dict[str, str]:
             raise errors.invalid_argument(
                 "Metadata must not contain control characters", f"x-amz-meta-{name}"
             )
-        metadata[name.lower()] = value
+        metadata[name.lower()] = _as_sent(value)
     size_bytes = sum(len(name.encode()) + len(value.encode()) for name, value in metadata.items())
     if size_bytes > METADATA_MAX_BYTES:
         raise AwsError(
@@ -119,6 +119,14 @@ def metadata_of(request: Mapping[str, Any]) -> dict[str, str]:
             members={"Size": str(size_bytes), "MaxSizeAllowed": str(METADATA_MAX_BYTES)},
         )
     return metadata
+
+
+def _as_sent(value: str) -> str:
+    """Header bytes outside ASCII arrive as Latin-1; clients that send such mean UTF-8."""
+    try:
+        return value if value.isascii() else value.encode("latin-1").decode()
+    except UnicodeError:
+        return value
 
 
 def _redirect(value: str) -> str:

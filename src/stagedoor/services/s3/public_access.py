@@ -6,6 +6,7 @@ Place in the flow: ``bucket_policies`` refuses public policies where the block s
 
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final, cast
 
 from stagedoor.authz.caller import Caller
@@ -87,6 +88,7 @@ def policies_for(house: House, bucket: Bucket, caller: Caller) -> tuple[str, ...
     return (document,)
 
 
+@lru_cache(maxsize=1024)
 def is_public(document: str) -> bool:
     """Whether a policy allows something to everybody."""
     return any(_is_public_statement(statement) for statement in statements_of(document))
