@@ -81,7 +81,7 @@ class SignedListener:
         except AwsError as error:
             response = self._error(exchange, error)
         except BodyTooLargeError as error:
-            response = self._error(exchange, _too_large(exchange, error))
+            response = self._error(exchange, self._too_large(exchange, error))
             response.close = True
         except (asyncio.CancelledError, ConnectionError):
             raise
@@ -120,7 +120,7 @@ class SignedListener:
         if exchange.service == "s3":
             path = s3_addressing.path_style(request.header.get("host", ""), path)
 
-        limit_bytes = BODY_MAX_BYTES_BY_SERVICE.get(exchange.service, BODY_MAX_BYTES)
+        limit_bytes = self._limit_bytes(exchange.service)
         authenticated = await authenticate(request, exchange.service, house, limit_bytes)
         exchange.caller_arn = authenticated.caller.arn
 
@@ -156,6 +156,19 @@ class SignedListener:
         status = 206 if exchange.service == "s3" and "ContentRange" in result else answer.status
         return Response(status, answer.headers, answer.body)  # pyright: ignore[reportArgumentType]
 
+    def _limit_bytes(self, service: str) -> int:
+        if service == "sagemaker-runtime":
+            return self._house.settings.invoke_body_max_bytes
+        return BODY_MAX_BYTES_BY_SERVICE.get(service, BODY_MAX_BYTES)
+
+    def _too_large(self, exchange: _Exchange, error: BodyTooLargeError) -> AwsError:
+        if exchange.service == "sagemaker-runtime":
+            # The runtime's own words; it gives no code, so clients take the status for one.
+            limit_bytes = self._limit_bytes(exchange.service)
+            return AwsError("413", f"HTTP content length exceeded {limit_bytes} bytes.", status=413)
+        code = "EntityTooLarge" if exchange.service == "s3" else "RequestEntityTooLargeException"
+        return AwsError(code, f"The request's body is too large: {error}.", status=413)
+
     async def _in_thread(self, function: Callable[..., Any], *arguments: object) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
 
@@ -178,8 +191,3 @@ async def _whole(request: WireRequest, limit_bytes: int) -> WireRequest:
         return request
     body = await request.body.read(limit_bytes)
     return WireRequest(request.method, request.path, request.query, request.headers, body)
-
-
-def _too_large(exchange: _Exchange, error: BodyTooLargeError) -> AwsError:
-    code = "EntityTooLarge" if exchange.service == "s3" else "RequestEntityTooLargeException"
-    return AwsError(code, f"The request's body is too large: {error}.", status=413)
