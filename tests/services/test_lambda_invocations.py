@@ -569,3 +569,39 @@ def test_services_invoke_by_name_or_arn(tmp_path: Path) -> None:
             assert result.log_tail.startswith(b"START RequestId: " + result.request_id.encode())
 
     run(tmp_path / "house", story)
+
+
+def test_a_function_that_closes_its_output_still_answers(tmp_path: Path) -> None:
+    async def story(house: LambdaHouse) -> None:
+        await house.function(
+            "f",
+            "import os\ndef handler(event, context):\n    os.close(1)\n    os.close(2)\n    return 'fine'\n",
+        )
+        assert (await house.invoke("f"))["Payload"] == "fine"
+        assert (await house.invoke("f"))["Payload"]["errorType"] == "OSError"
+
+    run(tmp_path / "house", story)
+
+
+def test_what_a_function_started_ends_with_its_worker(tmp_path: Path) -> None:
+    async def story(house: LambdaHouse) -> None:
+        source = """
+import subprocess
+def handler(event, context):
+    return subprocess.Popen(["sleep", "300"], start_new_session=True).pid
+"""
+        await house.function("f", source)
+        pid = (await house.invoke("f"))["Payload"]
+        os.kill(pid, 0)
+        await house.ask("lambda", "DeleteFunction", FunctionName="f")
+        await until(lambda: not _is_alive(pid))
+
+    run(tmp_path / "house", story)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
