@@ -199,10 +199,14 @@ def test_more_than_the_waiting_room_holds_are_refused(tmp_path: Path) -> None:
         waiting = [held(stage, version())[0] for _ in range(8)]
         await settle()
         with pytest.raises(AwsError) as raised:
-            async with stage.pools.lease(version("g")):
+            async with stage.pools.lease(version()):
                 pass
         assert (raised.value.code, raised.value.status) == ("TooManyRequestsException", 429)
         assert raised.value.members["Reason"] == "ConcurrentInvocationLimitExceeded"
+        other, _ = held(stage, version("g"))
+        await settle()
+        assert not other.done(), "another function's events have a waiting room of their own"
+        waiting.append(other)
         for task in waiting:
             task.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)

@@ -21,7 +21,7 @@ from stagedoor.traffic.function_routes import FunctionRoutes, FunctionVersion, V
 from stagedoor.traffic.log_writer import LogPlace, LogWriter
 
 _WAITING_PER_WORKER = 8
-"""So many events per possible worker may wait; more are refused at once instead of waiting for ever."""
+"""So many events of a function may wait per possible worker; more are refused at once instead of waiting for ever."""
 
 State = Literal["starting", "idle", "busy", "condemned"]
 
@@ -155,7 +155,9 @@ class FunctionPools:
         return None
 
     async def _wait(self, version: FunctionVersion) -> FunctionWorker:
-        if len(self._waiting) >= self.concurrency * _WAITING_PER_WORKER:
+        function = version.key[:3]
+        ahead = sum(waiter.key[:3] == function for waiter in self._waiting)
+        if ahead >= self.concurrency * _WAITING_PER_WORKER:
             raise _throttled("ConcurrentInvocationLimitExceeded")
         waiter = _Waiter(version.key, version.revision, asyncio.get_running_loop().create_future())
         self._waiting.append(waiter)
