@@ -152,3 +152,16 @@ def test_every_listed_exception_names_a_vector_and_a_reason() -> None:
         unknown = entries.keys() - known[table.partition("_")[0]]
         assert not unknown
         assert all(len(reason) > 10 for reason in entries.values())
+
+
+@pytest.mark.parametrize("table", sorted(vectors.NOT_FOR_SERVERS))
+def test_no_vector_is_listed_that_would_hold(table: str) -> None:
+    loaded, check = {
+        "input": (INPUT, test_a_request_is_parsed_to_the_parameters_that_made_it),
+        "output": (OUTPUT, test_a_client_reads_the_same_from_our_answer_as_from_the_response),
+        "output_other_form": (OUTPUT, test_a_result_is_serialised_to_the_response),
+    }[table]
+    for vector in loaded:
+        if vector.id in vectors.NOT_FOR_SERVERS[table]:
+            with pytest.raises((AssertionError, AwsError, parsers.ResponseParserError, TypeError)):
+                check(vector)

@@ -176,6 +176,13 @@ def test_a_request_for_no_operation_is_refused(
     assert (caught.value.code, caught.value.status) == (code, status)
 
 
+def test_s3_tells_which_methods_a_resource_has() -> None:
+    with pytest.raises(AwsError) as caught:
+        routes.operation_of(models.service("s3"), _request("PATCH", "/b/k"))
+    assert caught.value.headers == {"Allow": "DELETE, GET, HEAD, POST, PUT"}
+    assert caught.value.members == {"Method": "PATCH", "ResourceType": "OBJECT"}
+
+
 def test_the_version_may_be_left_out_and_the_action_given_in_the_url() -> None:
     request = _request("GET", "/?Action=GetCallerIdentity&Version=2011-06-15&X-Amz-Expires=60")
     assert routes.operation_of(models.service("sts"), request)[0].name == "GetCallerIdentity"

@@ -257,6 +257,7 @@ def test_s3_has_no_put_for_an_upload_without_a_part() -> None:
         )
     assert (caught.value.code, caught.value.status) == ("MethodNotAllowed", 405)
     assert caught.value.members == {"Method": "PUT", "ResourceType": "UPLOAD"}
+    assert caught.value.headers == {"Allow": "DELETE, POST, GET"}
 
 
 def test_a_union_has_exactly_one_member() -> None:

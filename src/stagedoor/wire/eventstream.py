@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from stagedoor.wire import render_cbor, render_json, render_xml, timestamps
+from stagedoor.wire import quirks, render_cbor, render_json, render_xml, timestamps
 
 if TYPE_CHECKING:
     from botocore.model import OperationModel
@@ -91,11 +91,11 @@ def event(operation: "OperationModel", protocol: str, name: str, value: Mapping[
         if member.serialization.get("eventpayload"):
             has_payload_member = True
             if given is not None:
-                payload, content_type = _payload(protocol, member, key, given)
+                payload, content_type = _payload(operation, protocol, member, key, given)
         elif member.serialization.get("eventheader") and given is not None:
             headers[key] = timestamps.to_datetime(given) if member.type_name == "timestamp" else given
     if not has_payload_member and shape.members:
-        payload, content_type = _document(protocol, shape, name, value)
+        payload, content_type = _document(operation, protocol, shape, name, value)
     if content_type:
         headers = {":content-type": content_type, **headers}
     if shape.metadata.get("exception"):
@@ -107,26 +107,27 @@ def initial_response(operation: "OperationModel", protocol: str, result: Mapping
     """The first message of a stream in an rpc protocol: the members of the answer beside the stream."""
     shape: Any = operation.output_shape
     rest = {key: value for key, value in result.items() if key != shape.event_stream_name}
-    payload, content_type = _document(protocol, shape, operation.name, rest)
+    payload, content_type = _document(operation, protocol, shape, operation.name, rest)
     return encode("initial-response", payload, {":content-type": content_type})
 
 
-def _payload(protocol: str, shape: Any, name: str, value: Any) -> tuple[bytes, str]:
+def _payload(
+    operation: "OperationModel", protocol: str, shape: Any, name: str, value: Any
+) -> tuple[bytes, str]:
     if shape.type_name == "blob":
         return value, "application/octet-stream"
     if shape.type_name == "string":
         return value.encode("utf-8"), "text/plain"
-    return _document(protocol, shape, name, value)
+    return _document(operation, protocol, shape, name, value)
 
 
-def _document(protocol: str, shape: Any, name: str, value: Any) -> tuple[bytes, str]:
+def _document(
+    operation: "OperationModel", protocol: str, shape: Any, name: str, value: Any
+) -> tuple[bytes, str]:
     if protocol == "rest-xml":
-        from stagedoor.wire import quirks
-
-        writer = render_xml.XmlWriter(quirks.of("s3"))
-        return writer.structure(shape, shape.serialization.get("name", name), value).encode(
-            "utf-8"
-        ), "text/xml"
+        writer = render_xml.XmlWriter(quirks.of(operation.service_model.service_name))
+        text = writer.structure(shape, shape.serialization.get("name", name), value)
+        return text.encode("utf-8"), "text/xml"
     if protocol == "smithy-rpc-v2-cbor":
         return render_cbor.structure(shape, value), "application/cbor"
     return render_json.dump(render_json.structure(shape, value)), "application/json"

@@ -6,8 +6,10 @@ for its time limit: a value made to let a pattern backtrack for ever is refused 
 
 import re
 from functools import cache
+from typing import TYPE_CHECKING
 
-import regex
+if TYPE_CHECKING:
+    import regex
 
 TIME_LIMIT_S = 0.25
 
@@ -74,6 +76,8 @@ def translate(pattern: str) -> str:
 
 @cache
 def compiled(pattern: str) -> "regex.Pattern[str]":
+    import regex  # not needed before the first request, and not light
+
     return regex.compile(translate(pattern))
 
 

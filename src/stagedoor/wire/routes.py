@@ -177,7 +177,7 @@ class Table:
         leaves, values = found
         leaf = leaves.get(method)
         if leaf is None:
-            raise self._wrong_method(method, path)
+            raise self._wrong_method(method, path, leaves)
         try:
             parameters = query_string.grouped(query)
             decoded = [query_string.unquote(value) for value in values]
@@ -185,7 +185,7 @@ class Table:
             raise AwsError("InvalidURI", f"Couldn't parse the specified URI: {error}.", status=400) from error
         candidate = leaf.choose(parameters, headers, query_selects=self._is_xml)
         if candidate is None:
-            raise self._wrong_method(method, path)
+            raise self._wrong_method(method, path, [name for name in leaves if name != method])
         return self._service.operation(candidate.name), dict(zip(candidate.labels, decoded, strict=True))
 
     def _unknown(self, method: str, path: str) -> AwsError:
@@ -197,7 +197,7 @@ class Table:
             status=404,
         )
 
-    def _wrong_method(self, method: str, path: str) -> AwsError:
+    def _wrong_method(self, method: str, path: str, allowed: Collection[str] = ()) -> AwsError:
         if self._is_xml:
             depth = sum(1 for segment in path.split("/") if segment)
             resource = ("SERVICE", "BUCKET", "OBJECT")[min(depth, 2)]
@@ -206,6 +206,7 @@ class Table:
                 "The specified method is not allowed against this resource.",
                 status=405,
                 members={"Method": method, "ResourceType": resource},
+                headers={"Allow": ", ".join(sorted(allowed))} if allowed else None,
             )
         return AwsError(
             "UnknownOperationException",

@@ -286,8 +286,13 @@ def _own_words(known: quirks.Quirks, violation: Violation) -> AwsError | None:
         return AwsError(worded["code"], text, status=400)
     if violation.kind == "required" and violation.member in known.missing_errors:
         missing = known.missing_errors[violation.member]
-        status = missing.get("status", 400)
-        return AwsError(missing["code"], missing["message"], status=status, members=missing.get("members"))
+        return AwsError(
+            missing["code"],
+            missing["message"],
+            status=missing.get("status", 400),
+            members=missing.get("members"),
+            headers=missing.get("headers"),
+        )
     if violation.kind == "pattern":
         text = known.pattern_errors.get(violation.shape.metadata["pattern"])
         if text is not None:
