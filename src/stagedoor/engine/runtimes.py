@@ -36,6 +36,9 @@ def default_runtimes() -> dict[str, Runtime]:
         "xgboost": Runtime(
             modules=("numpy", "scipy.sparse", "xgboost"),
             hidden_modules=("pandas", "sklearn", "pyarrow", "dask", "matplotlib"),
+            # OpenMP threads that wait for each other must not spin: where other processes want the same cores, training
+            # takes ten times as long. The library reads this once, when the parent loads it.
+            environment={"OMP_WAIT_POLICY": "PASSIVE"},
             hint="Install the algorithm with: pip install 'stagedoor[xgboost]'",
         ),
         "python": Runtime(modules=("stagedoor.worker.warm_boto3",)),

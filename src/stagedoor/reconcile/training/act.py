@@ -166,6 +166,7 @@ class TrainingJobs:
             },
             environment={
                 "AWS_REGION": place.region,
+                "OMP_WAIT_POLICY": "PASSIVE",  # see engine.runtimes; for processes that are not forked
                 "TRAINING_JOB_NAME": document["TrainingJobName"],
                 "TRAINING_JOB_ARN": document["TrainingJobArn"],
                 **document.get("Environment", {}),
