@@ -158,6 +158,17 @@ def test_retention_hides_old_events_at_once_and_the_sweep_removes_them(
     assert group_of(logs).stored_bytes == 3
 
 
+def test_writing_removes_what_is_past_its_retention_once_an_hour(logs: LogEvents, clock: ManualClock) -> None:
+    now_ms = int(clock.now() * 1000)
+    logs.put(ACCOUNT, REGION, "/g", "s", [(now_ms - 2 * DAY_MS, "old")])
+    logs.set_retention(group_of(logs).id, 1)
+    logs.put(ACCOUNT, REGION, "/h", "s", [(now_ms, "soon after")])
+    assert group_of(logs).stored_bytes == 3
+    clock.advance(3600)
+    logs.put(ACCOUNT, REGION, "/h", "s", [(now_ms, "an hour later")])
+    assert group_of(logs).stored_bytes == 0
+
+
 def test_tags_are_replaced_as_a_whole(logs: LogEvents) -> None:
     logs.create_group(ACCOUNT, REGION, "/g", {"a": "1"})
     logs.set_tags(group_of(logs).id, {"b": "2"})

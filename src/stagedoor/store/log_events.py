@@ -28,6 +28,7 @@ PAGE_BYTES = 1_048_576
 
 EVENT_OVERHEAD_BYTES = 26
 DAY_MS = 86_400_000
+_SWEEP_MS = 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +161,7 @@ class LogEvents:
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
         self._connections_lock = threading.Lock()
+        self._swept_ms = 0
         self._writer = self._connect()
         self._writer.executescript(_SCHEMA)
 
@@ -328,11 +330,16 @@ class LogEvents:
         *,
         max_event_bytes: int = MAX_EVENT_BYTES,
     ) -> None:
-        """Append ``(timestamp_ms, message)`` events in one commit, making group and stream where they are missing."""
+        """Append ``(timestamp_ms, message)`` events in one commit, making group and stream where they are missing.
+
+        Once an hour it also removes what is past its retention: where nothing is written, nothing grows.
+        """
         rows = [(timestamp_ms, _cut(message, max_event_bytes)) for timestamp_ms, message in events]
         if not rows:
             return
         now_ms = self._now_ms()
+        if now_ms - self._swept_ms >= _SWEEP_MS:
+            self.sweep()
         with self._writing() as connection:
             stream_id, group_id = self._stream_ids(connection, account_id, region, group, stream)
             connection.executemany(
@@ -412,7 +419,7 @@ class LogEvents:
 
     def sweep(self) -> int:
         """Delete the events that are past their group's retention; the number of them. Streams stay, as on AWS."""
-        now_ms = self._now_ms()
+        now_ms = self._swept_ms = self._now_ms()
         deleted = 0
         with self._writing() as connection:
             keeping = "SELECT id, retention_days FROM groups WHERE retention_days IS NOT NULL"
