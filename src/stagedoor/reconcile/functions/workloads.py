@@ -17,7 +17,10 @@ _PACKAGE_FILE = "package.zip"
 
 
 def log_place(key: VersionKey, configuration: Mapping[str, Any], now: float) -> LogPlace:
-    """A new stream in the function's group: ``YYYY/MM/DD/[VERSION]`` and 32 hex digits."""
+    """A new stream in the function's group: ``YYYY/MM/DD/[VERSION]`` and 32 hex digits.
+
+    AWS writes a function's log with its role, and not at all when the role may not; here it is always written.
+    """
     stream = f"{as_datetime(now):%Y/%m/%d}/[{key.version}]{secrets.token_hex(16)}"
     return LogPlace(key.account_id, key.region, configuration["LoggingConfig"]["LogGroup"], stream)
 
