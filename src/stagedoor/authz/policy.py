@@ -13,13 +13,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, TypeGuard, cast
 
 from stagedoor.authz import wildcards
 from stagedoor.authz.caller import Caller
 from stagedoor.authz.conditions import Condition, Context, is_known
 
 PolicyKind = Literal["identity", "resource", "trust"]
+PolicySource = Literal["identity-based", "session", "resource-based"]
 
 _TOP_LEVEL: Final = {"Version", "Id", "Statement"}
 _STATEMENT: Final = {
@@ -74,7 +75,7 @@ class Decision:
     allowed: bool
     explicit_deny: bool = False
     statement: str | None = None
-    by: Literal["identity-based", "session", "resource-based"] = "identity-based"
+    by: PolicySource = "identity-based"
     contextual: bool = False
 
 
@@ -118,15 +119,21 @@ class _Outcome:
 def compiled(document: str) -> tuple[Statement, ...]:
     """The statements of a stored document. PolicyError when it cannot be read."""
     parsed = _load(document)
-    statements = parsed.get("Statement", [])
-    if isinstance(statements, dict):
-        statements = [statements]
-    if not isinstance(statements, list):
-        raise PolicyError(_SYNTAX)
     with_variables = parsed.get("Version") == "2012-10-17"
     return tuple(
-        _statement(statement, number, with_variables) for number, statement in enumerate(statements, start=1)
+        _statement(statement, number, with_variables)
+        for number, statement in enumerate(_as_list(parsed.get("Statement", [])), start=1)
     )
+
+
+def _is_object(value: object) -> TypeGuard[dict[str, Any]]:
+    """JSON objects have no other keys than texts."""
+    return isinstance(value, dict)
+
+
+def _as_list(value: object) -> list[Any]:
+    """What a document may write as one value or as a list of them."""
+    return cast("list[Any]", value) if isinstance(value, list) else [value]
 
 
 def _load(document: str) -> dict[str, Any]:
@@ -137,27 +144,26 @@ def _load(document: str) -> dict[str, Any]:
         return found
 
     try:
-        parsed = json.loads(document, object_pairs_hook=unique)
+        parsed: object = json.loads(document, object_pairs_hook=unique)
     except (ValueError, RecursionError):
         raise PolicyError("This policy contains invalid Json") from None
-    if not isinstance(parsed, dict):
+    if not _is_object(parsed):
         raise PolicyError(_SYNTAX)
     return parsed
 
 
 def _texts(value: object) -> tuple[str, ...]:
     """A text or a list of texts; PolicyError for anything else."""
-    if isinstance(value, str):
-        return (value,)
-    if isinstance(value, list) and all(isinstance(item, str) for item in value):
-        return tuple(value)
-    raise PolicyError(_SYNTAX)
+    items = _as_list(value)
+    if not all(isinstance(item, str) for item in items):
+        raise PolicyError(_SYNTAX)
+    return tuple(items)
 
 
 def _values(value: object) -> tuple[str, ...]:
     """Condition values: texts, numbers, booleans."""
     found: list[str] = []
-    for item in value if isinstance(value, list) else [value]:
+    for item in _as_list(value):
         if isinstance(item, bool):
             found.append("true" if item else "false")
         elif isinstance(item, str | int | float):
@@ -168,7 +174,7 @@ def _values(value: object) -> tuple[str, ...]:
 
 
 def _statement(source: object, number: int, with_variables: bool) -> Statement:
-    if not isinstance(source, dict) or source.get("Effect") not in {"Allow", "Deny"}:
+    if not _is_object(source) or source.get("Effect") not in ("Allow", "Deny"):
         raise PolicyError(_SYNTAX)
     not_action, not_resource = "NotAction" in source, "NotResource" in source
     actions = _texts(source.get("NotAction" if not_action else "Action", []))
@@ -194,11 +200,11 @@ def _statement(source: object, number: int, with_variables: bool) -> Statement:
 
 
 def _conditions(block: object) -> tuple[Condition, ...]:
-    if not isinstance(block, dict):
+    if not _is_object(block):
         raise PolicyError(_SYNTAX)
     found: list[Condition] = []
     for operator, keys in block.items():
-        if not isinstance(keys, dict):
+        if not _is_object(keys):
             raise PolicyError(_SYNTAX)
         found.extend(Condition(operator, key, _values(values)) for key, values in keys.items())
     return tuple(found)
@@ -207,7 +213,7 @@ def _conditions(block: object) -> tuple[Condition, ...]:
 def _principals(stated: object) -> dict[str, tuple[str, ...]]:
     if stated == "*":
         return {"AWS": ("*",)}
-    if not isinstance(stated, dict) or not stated:
+    if not _is_object(stated) or not stated:
         raise PolicyError(_SYNTAX)
     return {kind: _texts(value) for kind, value in stated.items()}
 
@@ -226,15 +232,15 @@ def validate(document: str, kind: PolicyKind) -> None:
         raise PolicyError("Policy document must be version 2012-10-17 or greater.")
     if not isinstance(parsed.get("Id", ""), str):
         raise PolicyError(_SYNTAX)
-    statements = parsed["Statement"] if isinstance(parsed["Statement"], list) else [parsed["Statement"]]
+    statements = _as_list(parsed["Statement"])
     if not statements:
         raise PolicyError(_SYNTAX)
     sids: set[str] = set()
     for statement in statements:
-        if not isinstance(statement, dict) or set(statement) - _STATEMENT:
+        if not _is_object(statement) or set(statement) - _STATEMENT:
             raise PolicyError(_SYNTAX)
         _validate_statement(statement, kind)
-        sid = statement.get("Sid", "")
+        sid: str = statement.get("Sid", "")
         if kind == "identity" and not _SID(sid):
             raise PolicyError(
                 "Statement IDs (SID) must be alpha-numeric. Check that your input satisfies the regular "
@@ -247,7 +253,7 @@ def validate(document: str, kind: PolicyKind) -> None:
 
 
 def _validate_statement(statement: Mapping[str, Any], kind: PolicyKind) -> None:
-    if not isinstance(statement.get("Sid", ""), str) or statement.get("Effect") not in {"Allow", "Deny"}:
+    if not isinstance(statement.get("Sid", ""), str) or statement.get("Effect") not in ("Allow", "Deny"):
         raise PolicyError(_SYNTAX)
     for one, other in (("Action", "NotAction"), ("Resource", "NotResource"), ("Principal", "NotPrincipal")):
         if one in statement and other in statement:
@@ -357,14 +363,19 @@ def decide(
     """
     caller = question.caller
     same_account = not resource_account_id or caller.account_id == resource_account_id
-    own = caller.policies if identity_policies is None else identity_policies
-    identity = _evaluate(own, question, with_principal=False)
+    own_policies = caller.policies if identity_policies is None else identity_policies
+    identity = _evaluate(own_policies, question, with_principal=False)
     session = _evaluate(caller.session_policies, question, with_principal=False)
     resource = _evaluate(resource_policies, question, with_principal=True)
     contextual = identity.contextual or session.contextual or resource.contextual
-    for by, outcome in (("identity-based", identity), ("session", session), ("resource-based", resource)):
+    deciding: tuple[tuple[PolicySource, _Outcome], ...] = (
+        ("identity-based", identity),
+        ("session", session),
+        ("resource-based", resource),
+    )
+    for source, outcome in deciding:
         if outcome.deny is not None:
-            return Decision(False, True, outcome.deny, by, contextual)
+            return Decision(False, True, outcome.deny, source, contextual)
     identity_allows = caller.kind == "root" or identity.allow is not None
     session_allows = not caller.session_policies or session.allow is not None
     own_allow = identity_allows and session_allows
@@ -376,8 +387,9 @@ def decide(
     else:
         allowed = resource_allows and (own_allow or caller.kind in {"anonymous", "service"})
     if allowed:
-        by = "identity-based" if own_allow and same_account else "resource-based"
-        return Decision(True, False, identity.allow if own_allow else resource.allow, by, contextual)
+        own = own_allow and same_account
+        allow = identity.allow if own else resource.allow
+        return Decision(True, False, allow, "identity-based" if own else "resource-based", contextual)
     if (resource_must_allow or not same_account) and resource.allow is None:
         return Decision(False, False, None, "resource-based", contextual)
     narrowed = not session_allows and (identity_allows or resource.allow is not None)

@@ -360,17 +360,17 @@ def check_time(signature: Signature, now: float, skew_s: float) -> None:
             presigned=signature.presigned,
         )
     signed_at = epoch_s(amz_date)
-    details = {"RequestTime": amz_date, "ServerTime": _iso(now)}
     if signed_at > now + skew_s:
         raise SignatureError(
             Reason.NOT_YET_CURRENT,
             f"Signature not yet current: {amz_date} is still later than {format_amz_date(now + skew_s)} "
             f"({format_amz_date(now)} + {skew_s / 60:.0f} min.)",
             presigned=signature.presigned,
-            details=details,
+            details={"RequestTime": amz_date, "ServerTime": _iso(now)},
         )
     lifetime_s = skew_s if signature.expires_s is None else signature.expires_s
     if signed_at + lifetime_s < now:
+        details = {"RequestTime": amz_date, "ServerTime": _iso(now)}
         if signature.expires_s is not None:
             details = {
                 "X-Amz-Expires": str(signature.expires_s),

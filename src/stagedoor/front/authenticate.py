@@ -11,8 +11,7 @@ import asyncio
 import contextlib
 import hashlib
 import re
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from stagedoor.authz import chunked, sigv2, sigv4
 from stagedoor.authz.caller import ANONYMOUS, Caller
@@ -39,8 +38,7 @@ _SCOPE_SERVICE_IN_QUERY: Final = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Authenticated:
+class Authenticated(NamedTuple):
     """Who calls, from where, and the body that they signed.
 
     ``body`` is bytes, or for S3 a ``VerifiedBody``. ``region`` is that of the credential scope (the server's own for

@@ -13,7 +13,7 @@ import hmac
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 from stagedoor.authz import managed
 from stagedoor.authz.caller import Caller
@@ -60,27 +60,28 @@ class NoSuchRoleError(LookupError):
 
 def read_accounts(text: str) -> tuple[RootAccount, ...]:
     """The accounts of an ``--accounts`` file. ValueError says what is wrong with it."""
-    entries = json.loads(text)
+    entries: object = json.loads(text)
     if not isinstance(entries, list):
         raise ValueError("the accounts file must hold a list of objects")
-    accounts: list[RootAccount] = []
-    for number, entry in enumerate(entries, start=1):
-        wanted = ("account_id", "access_key_id", "secret_access_key")
-        if not isinstance(entry, dict) or not all(
-            isinstance(entry.get(name), str) and entry[name] for name in wanted
-        ):
-            raise ValueError(f"account {number} needs {', '.join(wanted)}")
-        if not (entry["account_id"].isdigit() and len(entry["account_id"]) == 12):
-            raise ValueError(f"account {number}: account_id must have 12 digits, not {entry['account_id']!r}")
-        accounts.append(
-            RootAccount(
-                entry["account_id"],
-                entry["access_key_id"],
-                entry["secret_access_key"],
-                str(entry.get("display_name", "")),
-            )
-        )
-    return tuple(accounts)
+    return tuple(
+        _read_account(entry, number) for number, entry in enumerate(cast("list[object]", entries), start=1)
+    )
+
+
+def _read_account(entry: object, number: int) -> RootAccount:
+    given = cast("dict[str, object]", entry) if isinstance(entry, dict) else {}
+    texts = {name: value for name, value in given.items() if isinstance(value, str) and value}
+    missing = [name for name in ("account_id", "access_key_id", "secret_access_key") if name not in texts]
+    if missing:
+        raise ValueError(f"account {number} needs {', '.join(missing)}")
+    if not (texts["account_id"].isdigit() and len(texts["account_id"]) == 12):
+        raise ValueError(f"account {number}: account_id must have 12 digits, not {texts['account_id']!r}")
+    return RootAccount(
+        texts["account_id"],
+        texts["access_key_id"],
+        texts["secret_access_key"],
+        texts.get("display_name", ""),
+    )
 
 
 class Principals:

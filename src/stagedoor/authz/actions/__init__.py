@@ -5,7 +5,7 @@ Place in the flow: ``front.authorise`` asks ``required`` with the parsed request
 
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -196,7 +196,9 @@ def _api_gateway(asked: Asked) -> Requirement:
 def _delete_objects(asked: Asked) -> list[Requirement]:
     bucket = asked.request.get("Bucket", "*")
     found: list[Requirement] = []
-    for entry in (asked.request.get("Delete") or {}).get("Objects") or []:
+    delete: Mapping[str, Any] = asked.request.get("Delete") or {}
+    targets: Sequence[Mapping[str, Any]] = delete.get("Objects") or ()
+    for entry in targets:
         action = "s3:DeleteObjectVersion" if entry.get("VersionId") else "s3:DeleteObject"
         found.append(Requirement(action, f"arn:aws:s3:::{bucket}/{entry.get('Key', '*')}"))
     return found or [Requirement("s3:DeleteObject", f"arn:aws:s3:::{bucket}/*")]

@@ -1,10 +1,9 @@
 """Policy documents before they are stored: well formed, not too long, naming principals that exist."""
 
-import json
 import re
-from typing import Any, Final
+from typing import Final
 
-from stagedoor.authz.policy import PolicyError, PolicyKind, validate
+from stagedoor.authz.policy import PolicyError, PolicyKind, compiled, validate
 from stagedoor.domain.errors import AwsError
 from stagedoor.services.call import Call
 from stagedoor.services.iam.entities import limit_exceeded
@@ -41,12 +40,8 @@ def check_trust(reader: Reader, call: Call, document: str) -> str:
     """``document`` itself, a trust policy whose users and roles exist where this account can tell."""
     check(document, "trust")
     check_size(size(document), TRUST_MAX, f"Cannot exceed quota for ACLSizePerRole: {TRUST_MAX}")
-    parsed: dict[str, Any] = json.loads(document)
-    statements = parsed["Statement"] if isinstance(parsed["Statement"], list) else [parsed["Statement"]]
-    for statement in statements:
-        stated = statement.get("Principal", statement.get("NotPrincipal"))
-        named = stated.get("AWS", []) if isinstance(stated, dict) else []
-        for value in [named] if isinstance(named, str) else named:
+    for statement in compiled(document):
+        for value in (statement.principals or {}).get("AWS", ()):
             found = _ENTITY.fullmatch(value)
             if found is None or found[1] != call.account_id:
                 continue
