@@ -101,6 +101,7 @@ def test_one_container_in_a_list_and_a_data_source_say_the_same(house: HostingHo
         ({"ModelPackageName": "p"}, "PrimaryContainer.ModelPackageName is not supported"),
         ({"MultiModelConfig": {"ModelCacheSetting": "Enabled"}}, "PrimaryContainer.MultiModelConfig"),
         ({"ImageConfig": {"RepositoryAccessMode": "Vpc"}}, "RepositoryAccessMode"),
+        ({"Environment": {"SAGEMAKER_PROGRAM": "inference.py"}}, "SAGEMAKER_PROGRAM"),
     ],
 )
 def test_models_that_cannot_be_hosted_are_refused(

@@ -31,6 +31,11 @@ def create_model(call: Call, request: dict[str, Any]) -> Answer:
         )
     if request.get("InferenceExecutionConfig", {}).get("Mode", "Serial") != "Serial":
         raise unsupported("InferenceExecutionConfig.Mode Direct", "A model has one container here.")
+    if container.get("Environment", {}).get("SAGEMAKER_PROGRAM"):
+        raise unsupported(
+            f"{path}Environment.SAGEMAKER_PROGRAM (a script of one's own in the container)",
+            "Leave it out; the built-in algorithm serves the model.",
+        )
     if "Image" not in container:
         raise validation(f"{path}Image is required.")
     try:
