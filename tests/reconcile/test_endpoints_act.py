@@ -444,6 +444,20 @@ def test_a_worker_that_does_not_answer_in_time_is_replaced(tmp_path: Path) -> No
     play(tmp_path, story)
 
 
+def test_an_idle_worker_that_hangs_is_found_and_replaced(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(act, "_PING_EVERY_S", 0.05)
+    monkeypatch.setattr(act, "_PING_TIMEOUT_S", 0.05)
+
+    async def story(scene: Scene) -> None:
+        scene.behaviour = lambda _: Behaviour(hangs_on_call=not scene.reconciler._endpoints[KEY].attempts)
+        scene.create()
+        await scene.reaches("InService")
+        await eventually(lambda: len(scene.engine.started) == 2)
+        assert await scene.invoke(b"again") == b"again"
+
+    play(tmp_path, story)
+
+
 def test_a_worker_that_keeps_crashing_is_started_ever_more_slowly(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr(act, "_FIRST_PAUSE_S", 0.01)
 

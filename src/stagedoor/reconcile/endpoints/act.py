@@ -21,6 +21,7 @@ from stagedoor.reconcile.loop import Underway
 from stagedoor.reconcile.model_files import ModelFiles
 from stagedoor.reconcile.worker_logs import WorkerLogs
 from stagedoor.store.records import ConflictError, Document, Key, Record, Records
+from stagedoor.traffic.channel import CallTimeoutError, Channel, ChannelError
 from stagedoor.traffic.endpoint_routes import EndpointKey, EndpointRoutes, VariantRoute, WorkerChannel
 
 log = logging.getLogger(__name__)
@@ -30,6 +31,8 @@ _LONGEST_PAUSE_S = 30.0
 _STABLE_S = 60.0
 _IDLE_TICK_S = 30.0
 _DELETE_DRAIN_S = 3.0
+_PING_EVERY_S = 10.0
+_PING_TIMEOUT_S = 10.0
 
 
 @dataclass(slots=True)
@@ -73,12 +76,15 @@ class EndpointReconciler:
         self._numbers = itertools.count(1)
         self._first_pass = True
         self._closing = False
+        self._ping_at = clock.monotonic() + _PING_EVERY_S
         routes.on_unresponsive(self._unresponsive)
 
     @property
     def tick_s(self) -> float:
-        """Until the next attempt to start a worker that failed."""
+        """Until the next attempt to start a worker that failed, or the next look at those that idle."""
         due = [endpoint.due for endpoint in self._endpoints.values() if endpoint.due is not None]
+        if self._workers:
+            due.append(self._ping_at)
         if not due:
             return _IDLE_TICK_S
         return min(_IDLE_TICK_S, max(0.0, min(due) - self._clock.monotonic()))
@@ -97,6 +103,9 @@ class EndpointReconciler:
                 await self._step(key, records.get(key), underway)
             except ConflictError:
                 self.wake()  # an operation was faster: plan again with what it wrote
+        if self._clock.monotonic() >= self._ping_at:
+            self._ping_at = self._clock.monotonic() + _PING_EVERY_S
+            self._ping_idle_workers(underway)
         if self._first_pass:
             self._first_pass = False
             self._routes.loaded()
@@ -271,6 +280,26 @@ class EndpointReconciler:
         pause_s = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** (attempts - 1))
         endpoint.failures[worker.slot] = Failure(reason, now + pause_s)
         log.warning("model worker failed", extra={"endpoint": worker.endpoint.name, "reason": reason})
+
+    def _ping_idle_workers(self, underway: Underway) -> None:
+        """Workers that are asked something show by their answers how they are; the others are asked for it."""
+        for worker in self._workers.values():
+            channel, key = worker.channel, (worker.id, "ping")
+            if (
+                worker.phase == "ready"
+                and channel is not None
+                and not channel.in_flight
+                and key not in underway
+            ):
+                underway.start(key, self._ping(channel))
+
+    async def _ping(self, channel: Channel) -> None:
+        try:
+            await channel.ping(_PING_TIMEOUT_S)
+        except CallTimeoutError:
+            self._unresponsive(channel)
+        except ChannelError:
+            pass  # gone: the channel tells that by itself
 
     def _unresponsive(self, channel: WorkerChannel) -> None:
         for worker in self._workers.values():
