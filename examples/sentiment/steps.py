@@ -77,7 +77,8 @@ class Steps:
             TimeElapsedColumn(),
             TextColumn("[dim]{task.fields[detail]}"),
         )
-        with Progress(*columns, console=self.console, transient=True) as progress:
+        quiet = not self.console.is_terminal  # a bar in a file is noise
+        with Progress(*columns, console=self.console, transient=True, disable=quiet) as progress:
             step = Step(progress, title)
             try:
                 yield step
