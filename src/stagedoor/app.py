@@ -157,6 +157,7 @@ class Application:
         self._settings = settings
         self._clock = SystemClock()
         self._closing = contextlib.AsyncExitStack()
+        self._servers: list[Server] = []
         self.first_start = not (settings.data / "keys.json").exists()
         self.keys = load_keys(settings)
 
@@ -217,7 +218,7 @@ class Application:
                 f"Port {port} on {host} ({name} listener) cannot be used: {error.strerror or error}. "
                 f"Choose another with --{name} HOST:PORT; port 0 picks a free one."
             ) from error
-        self._closing.push_async_callback(server.close, SHUTDOWN_GRACE_S)
+        self._servers.append(server)
         shown = f"[{host}]" if ":" in host else host
         return f"http://{shown}:{server.port}"
 
@@ -313,7 +314,12 @@ class Application:
         self._closing.callback(path.unlink, missing_ok=True)
 
     async def close(self) -> None:
-        """End what was opened, in the opposite order."""
+        """End what was opened: first the listeners, whose answers under way still need all the rest.
+
+        The public one before the signed one: functions that answer the public call the signed one.
+        """
+        for server in reversed(self._servers):
+            await server.close(SHUTDOWN_GRACE_S)
         await self._closing.aclose()
 
 
