@@ -92,13 +92,8 @@ def test_requirements(service: str, operation: str, request_: dict, expected: li
     assert asked(service, operation, **request_) == expected
 
 
-def test_deleting_many_objects_needs_each() -> None:
-    delete = {"Objects": [{"Key": "a"}, {"Key": "b", "VersionId": "1"}]}
-    assert asked("s3", "DeleteObjects", Bucket="b", Delete=delete) == [
-        ("s3:DeleteObject", S3 + "b/a"),
-        ("s3:DeleteObjectVersion", S3 + "b/b"),
-    ]
-    assert asked("s3", "DeleteObjects", Bucket="b", Delete={}) == [("s3:DeleteObject", S3 + "b/*")]
+def test_deleting_many_objects_asks_for_each_by_itself() -> None:
+    assert asked("s3", "DeleteObjects", Bucket="b", Delete={"Objects": [{"Key": "a"}]}) == []
 
 
 def test_api_gateway_needs_the_method_on_the_path() -> None:
@@ -150,8 +145,9 @@ def test_every_operation_on_an_object_bucket_or_endpoint_has_its_resource(servic
         shape = model.operation(name).input_shape
         if shape is None or not {"Bucket", "EndpointName"} & set(shape.required_members):
             continue
-        listed = actions._service(service).operations.get(name)
+        table = actions._service(service)
+        listed = table.operations.get(name)
         # What is not listed needs its action on everything, which no narrow policy gives.
-        if listed is None:
+        if listed is None and name not in table.unchecked:
             needed = asked(service, name, Bucket="b", Key="k", EndpointName="e")
-            assert needed == [(f"{actions._service(service).prefix}:{name}", "*")]
+            assert needed == [(f"{table.prefix}:{name}", "*")]

@@ -134,6 +134,30 @@ class TestS3:
         )
         s3.copy_object(**copy)
 
+    def test_deleting_many_objects_refuses_each_by_itself(self, stagedoor: Server, bucket: str) -> None:
+        here = {"IpAddress": {"aws:SourceIp": "127.0.0.0/8"}}
+        deleting = {
+            "Action": "s3:DeleteObject",
+            "Resource": f"arn:aws:s3:::{bucket}/home/*",
+            "Condition": here,
+        }
+        _, keys = make_user(stagedoor, deleting)
+        wanted = {"Objects": [{"Key": "home/a"}, {"Key": "other/b"}]}
+        answer = stagedoor.client("s3", credentials=keys).delete_objects(Bucket=bucket, Delete=wanted)
+        assert [entry["Key"] for entry in answer["Deleted"]] == ["home/a"]
+        assert [(entry["Key"], entry["Code"]) for entry in answer["Errors"]] == [("other/b", "AccessDenied")]
+        left = stagedoor.client("s3").list_objects_v2(Bucket=bucket)["Contents"]
+        assert [entry["Key"] for entry in left] == ["other/b"]
+
+    def test_a_missing_key_is_told_only_to_who_may_list(self, stagedoor: Server, bucket: str) -> None:
+        reading = {"Action": "s3:GetObject"}
+        _, keys = make_user(stagedoor, reading)
+        s3 = stagedoor.client("s3", credentials=keys)
+        assert refusal(s3.get_object, Bucket=bucket, Key="missing")[:2] == (403, "AccessDenied")
+        _, keys = make_user(stagedoor, reading, {"Action": "s3:ListBucket"})
+        s3 = stagedoor.client("s3", credentials=keys)
+        assert refusal(s3.get_object, Bucket=bucket, Key="missing")[:2] == (404, "NoSuchKey")
+
     def test_bucket_policies(self, stagedoor: Server, bucket: str) -> None:
         root = stagedoor.client("s3")
         name, keys = make_user(stagedoor)

@@ -4,7 +4,6 @@ What an operation needs is data (``authz.actions``); what the caller may is deci
 For the data path that is one look-up.
 """
 
-import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -78,23 +77,19 @@ def _context_source(
     authenticated: Authenticated, service: str, action: str, parameters: Mapping[str, Any], house: House
 ) -> Callable[[], dict[str, str]]:
     def context() -> dict[str, str]:
-        now = house.clock.now()
-        keys = {
-            "aws:currenttime": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now)),
-            "aws:epochtime": str(int(now)),
-            "aws:requestedregion": authenticated.region,
-            "aws:securetransport": "true" if authenticated.scheme == "https" else "false",
-            "aws:sourceip": authenticated.peer_host,
-            "aws:useragent": authenticated.user_agent,
-            "aws:referer": authenticated.referer,
-        }
+        keys = permissions.caller_context(authenticated.caller) | permissions.request_context(
+            house.clock.now(),
+            authenticated.region,
+            authenticated.peer_host,
+            authenticated.scheme,
+            authenticated.user_agent,
+            authenticated.referer,
+        )
         if action == "iam:PassRole":
             keys["iam:passedtoservice"] = actions.passed_to(service)
         if service == "s3":
             keys |= _s3_context(authenticated, parameters)
-        return permissions.caller_context(authenticated.caller) | {
-            name: value for name, value in keys.items() if value
-        }
+        return keys
 
     return context
 

@@ -4,8 +4,9 @@ Place in the flow: ``front.authorise`` asks for every call; operations ask for w
 DeleteObjects, whether a missing key may be told from a forbidden one, a role's right to read a model).
 """
 
-from collections.abc import Callable
-from typing import Final
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 import orjson
 
@@ -52,7 +53,38 @@ def decision(
 
 def allowed(call: Call, action: str, resource: str) -> bool:
     """Whether the caller of ``call`` may do a further thing."""
-    return decision(call.house, call.caller, action, resource).allowed
+    return decision(call.house, call.caller, action, resource, lambda: _call_context(call)).allowed
+
+
+def _call_context(call: Call) -> dict[str, str]:
+    request = call.request
+    if request is None:
+        return caller_context(call.caller)
+    header = request.header
+    return caller_context(call.caller) | request_context(
+        call.now,
+        call.region,
+        request.peer_host,
+        request.scheme,
+        header.get("user-agent", ""),
+        header.get("referer", ""),
+    )
+
+
+def request_context(
+    now: float, region: str, peer_host: str, scheme: str, user_agent: str, referer: str
+) -> dict[str, str]:
+    """The condition keys that follow from when, where and how a request came."""
+    context = {
+        "aws:currenttime": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now)),
+        "aws:epochtime": str(int(now)),
+        "aws:requestedregion": region,
+        "aws:securetransport": "true" if scheme == "https" else "false",
+        "aws:sourceip": peer_host,
+        "aws:useragent": user_agent,
+        "aws:referer": referer,
+    }
+    return {name: value for name, value in context.items() if value}
 
 
 def refusal(service: str, caller: Caller, action: str, resource: str, found: Decision) -> AwsError:

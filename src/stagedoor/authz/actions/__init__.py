@@ -5,7 +5,7 @@ Place in the flow: ``front.authorise`` asks ``required`` with the parsed request
 
 import re
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -72,8 +72,6 @@ def required(service: str, asked: Asked) -> list[Requirement]:
         return []
     if service in {"apigateway", "apigatewayv2"}:
         found = [_api_gateway(asked)]
-    elif service == "s3" and asked.operation == "DeleteObjects":
-        found = _delete_objects(asked)
     else:
         found = _by_table(known, asked)
         if service == "s3" and asked.operation in {"CopyObject", "UploadPartCopy"}:
@@ -191,17 +189,6 @@ _FILTERS: Final[Mapping[str, Callable[[str, Asked], str]]] = {
 def _api_gateway(asked: Asked) -> Requirement:
     path = unquote(asked.path).removeprefix("/v2")
     return Requirement(f"apigateway:{asked.method}", f"arn:aws:apigateway:{asked.region}::{path}")
-
-
-def _delete_objects(asked: Asked) -> list[Requirement]:
-    bucket = asked.request.get("Bucket", "*")
-    found: list[Requirement] = []
-    delete: Mapping[str, Any] = asked.request.get("Delete") or {}
-    targets: Sequence[Mapping[str, Any]] = delete.get("Objects") or ()
-    for entry in targets:
-        action = "s3:DeleteObjectVersion" if entry.get("VersionId") else "s3:DeleteObject"
-        found.append(Requirement(action, f"arn:aws:s3:::{bucket}/{entry.get('Key', '*')}"))
-    return found or [Requirement("s3:DeleteObject", f"arn:aws:s3:::{bucket}/*")]
 
 
 def _copy_source(asked: Asked) -> Requirement:

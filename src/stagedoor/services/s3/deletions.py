@@ -3,11 +3,12 @@
 from typing import Any, Final
 
 from stagedoor.domain.errors import AwsError
+from stagedoor.services import permissions
 from stagedoor.services.call import Call
 from stagedoor.services.s3 import errors, object_headers, preconditions
 from stagedoor.services.s3.lookup import as_s3_errors, bucket_of, check_key, check_version_id
 from stagedoor.services.s3.members import documents
-from stagedoor.store.object_rows import Check, ObjectRow
+from stagedoor.store.object_rows import Bucket, Check, ObjectRow
 
 _MOST_KEYS: Final = 1000
 
@@ -38,6 +39,13 @@ def delete_object(call: Call, request: dict[str, Any]) -> dict[str, Any]:
     return answer
 
 
+def _check_allowed(call: Call, bucket: Bucket, key: str, version_id: str | None) -> None:
+    """AccessDenied unless the caller may delete this very key: DeleteObjects needs the permission for each."""
+    action = "s3:DeleteObject" if version_id is None else "s3:DeleteObjectVersion"
+    if not permissions.allowed(call, action, f"arn:aws:s3:::{bucket.name}/{key}"):
+        raise errors.access_denied()
+
+
 def delete_objects(call: Call, request: dict[str, Any]) -> dict[str, Any]:
     """Delete up to 1,000 objects or versions; each has its own outcome."""
     bucket = bucket_of(call, request)
@@ -54,6 +62,7 @@ def delete_objects(call: Call, request: dict[str, Any]) -> dict[str, Any]:
     for index, target in enumerate(targets):
         try:
             version_id = check_version_id(target.get("VersionId"))
+            _check_allowed(call, bucket, target["Key"], version_id)
             check = _check(target, if_match="ETag", modified="LastModifiedTime", size="Size")
             accepted.append((check_key(target["Key"]), version_id, check))
         except AwsError as error:
