@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
+from jobs import JobFailed
 from place import Place
 from plan import INSTANCE_TYPE, Plan
 from roles import once_assumable
 from steps import Step, wait_until
-from training import JobFailed
 
 if TYPE_CHECKING:
     from types_boto3_sagemaker.type_defs import DescribeEndpointOutputTypeDef

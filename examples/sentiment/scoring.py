@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import ClientError
-
+from jobs import JobFailed, find
 from place import Place
 from plan import INSTANCE_TYPE, Plan
 from steps import wait_until
-from training import JobFailed
+from storage import size_of
 
 if TYPE_CHECKING:
     from types_boto3_sagemaker.type_defs import DescribeTransformJobResponseTypeDef
@@ -33,7 +32,7 @@ def score(place: Place, plan: Plan, verdicts: list[bool]) -> tuple[Score, bool]:
 
     :raises JobFailed: with the service's FailureReason.
     """
-    name, found = _find_job(place, plan.training_job)
+    name, found = _find_job(place, plan)
     if not found:
         _create(place, plan, name)
 
@@ -46,8 +45,7 @@ def score(place: Place, plan: Plan, verdicts: list[bool]) -> tuple[Score, bool]:
     if described["TransformJobStatus"] != "Completed":
         raise JobFailed(f"the transform job {name} ended as {described['TransformJobStatus']}: "
                         f"{described.get('FailureReason', 'no reason given')}")  # fmt: skip
-    key = f"{_output_prefix(plan)}/reviews.libsvm.out"
-    answer = place.s3.get_object(Bucket=plan.data_bucket, Key=key)["Body"].read().decode()
+    answer = place.s3.get_object(Bucket=plan.data_bucket, Key=_output_key(plan, name))["Body"].read().decode()
     return compare([float(line) for line in answer.split()], verdicts), not found
 
 
@@ -61,23 +59,22 @@ def compare(probabilities: list[float], verdicts: list[bool]) -> Score:
     return Score(right, len(verdicts))
 
 
-def _output_prefix(plan: Plan) -> str:
-    return f"{plan.prefix}/scores/{plan.training_job}"
+def _output_prefix(plan: Plan, job: str) -> str:
+    return f"{plan.prefix}/scores/{job}"
 
 
-def _find_job(place: Place, name: str) -> tuple[str, bool]:
-    attempt, candidate = 1, name
-    while True:
-        try:
-            status = place.sagemaker.describe_transform_job(TransformJobName=candidate)["TransformJobStatus"]
-        except ClientError as error:
-            if error.response.get("Error", {}).get("Code") not in {"ValidationException", "ResourceNotFound"}:
-                raise
-            return candidate, False
-        if status not in {"Failed", "Stopped", "Stopping"}:
-            return candidate, True
-        attempt += 1
-        candidate = f"{name}-{attempt}"
+def _output_key(plan: Plan, job: str) -> str:
+    return f"{_output_prefix(plan, job)}/reviews.libsvm.out"
+
+
+def _find_job(place: Place, plan: Plan) -> tuple[str, bool]:
+    def status_of(job: str) -> str:
+        return place.sagemaker.describe_transform_job(TransformJobName=job)["TransformJobStatus"]
+
+    def has_scores(job: str) -> bool:
+        return size_of(place, plan.data_bucket, _output_key(plan, job)) is not None
+
+    return find(plan.training_job, status_of, has_scores)
 
 
 def _create(place: Place, plan: Plan, name: str) -> None:
@@ -96,7 +93,7 @@ def _create(place: Place, plan: Plan, name: str) -> None:
             },
         },
         TransformOutput={
-            "S3OutputPath": f"s3://{plan.data_bucket}/{_output_prefix(plan)}",
+            "S3OutputPath": f"s3://{plan.data_bucket}/{_output_prefix(plan, name)}",
             "Accept": "text/csv",
             "AssembleWith": "Line",
         },

@@ -29,6 +29,7 @@ import api
 import bags
 import function
 import hosting
+import jobs
 import page
 import place as places
 import removal
@@ -251,7 +252,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         console.print("\nstopped. What has been made stays, and the next run goes on from there.")
         return 130
-    except (AnswerWrong, PlaceUnusable, reviews.ReviewsMissing, training.JobFailed) as error:
+    except (AnswerWrong, PlaceUnusable, reviews.ReviewsMissing, jobs.JobFailed) as error:
         console.print(f"\n[red]It did not work:[/red] {error}", highlight=False, soft_wrap=True)
         return 1
     except (ClientError, BotoCoreError, OSError) as error:

@@ -38,7 +38,7 @@ def upload(place: Place, plan: Plan, bags: Bags, step: Step) -> int:
         f"{plan.data_prefix}/held-out/reviews.libsvm": bags.held_out,
         f"{plan.data_prefix}/vocabulary.json": bags.vocabulary_json(),
     }
-    missing = {key: data for key, data in files.items() if not _has(place, plan.data_bucket, key, len(data))}
+    missing = {key: data for key, data in files.items() if size_of(place, plan.data_bucket, key) != len(data)}
     step.expect(sum(len(data) for data in missing.values()) // 1024)
     sent = 0
 
@@ -52,12 +52,13 @@ def upload(place: Place, plan: Plan, bags: Bags, step: Step) -> int:
     return sent
 
 
-def _has(place: Place, bucket: str, key: str, size_bytes: int) -> bool:
+def size_of(place: Place, bucket: str, key: str) -> int | None:
+    """An object's size in bytes; None when there is no such object."""
     try:
-        return place.s3.head_object(Bucket=bucket, Key=key)["ContentLength"] == size_bytes
+        return place.s3.head_object(Bucket=bucket, Key=key)["ContentLength"]
     except ClientError as error:
         if _is_missing(error):
-            return False
+            return None
         raise
 
 

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import ClientError
-
+from jobs import JobFailed, find
 from place import Place
 from plan import HYPERPARAMETERS, INSTANCE_TYPE, Plan
 from roles import once_assumable
 from steps import Step, wait_until
+from storage import size_of
 
 if TYPE_CHECKING:
     from types_boto3_logs.type_defs import GetLogEventsResponseTypeDef
@@ -24,10 +24,6 @@ LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 # as "#011".
 _ROUND = re.compile(r"^\[(\d+)\](.*)$")
 _METRIC = re.compile(r"([a-z]+-[a-z]+):([0-9.eE+-]+)")
-
-
-class JobFailed(Exception):
-    """A job ended without success; the message carries the service's reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +49,7 @@ def train(place: Place, plan: Plan, role: str, image: str, step: Step) -> Traine
     :raises JobFailed: with the service's FailureReason.
     """
     name, found = _find_job(place, plan.training_job)
-    if found is None:
+    if not found:
         once_assumable(lambda: _create(place, plan, name, role, image))
     step.expect(int(HYPERPARAMETERS["num_round"]))
     follower = _Follower(place, name, step)
@@ -72,7 +68,7 @@ def train(place: Place, plan: Plan, role: str, image: str, step: Step) -> Traine
         raise JobFailed(f"the training job {name} ended as {described['TrainingJobStatus']}: "
                         f"{described.get('FailureReason', 'no reason given')}")  # fmt: skip
     follower.read()
-    return Trained(described["ModelArtifacts"]["S3ModelArtifacts"], found is None, follower.summary())
+    return Trained(described["ModelArtifacts"]["S3ModelArtifacts"], not found, follower.summary())
 
 
 def read_round(message: str) -> Round | None:
@@ -84,20 +80,16 @@ def read_round(message: str) -> Round | None:
     return Round(int(found[1]), metrics) if metrics else None
 
 
-def _find_job(place: Place, name: str) -> tuple[str, str | None]:
-    """The job of this name, or of its first free successor: names of jobs that failed cannot be used again."""
-    attempt, candidate = 1, name
-    while True:
-        try:
-            status = place.sagemaker.describe_training_job(TrainingJobName=candidate)["TrainingJobStatus"]
-        except ClientError as error:
-            if error.response.get("Error", {}).get("Code") not in {"ValidationException", "ResourceNotFound"}:
-                raise
-            return candidate, None
-        if status not in {"Failed", "Stopped", "Stopping"}:
-            return candidate, status
-        attempt += 1
-        candidate = f"{name}-{attempt}"
+def _find_job(place: Place, name: str) -> tuple[str, bool]:
+    def status_of(job: str) -> str:
+        return place.sagemaker.describe_training_job(TrainingJobName=job)["TrainingJobStatus"]
+
+    def has_model(job: str) -> bool:
+        artifacts = place.sagemaker.describe_training_job(TrainingJobName=job)["ModelArtifacts"]
+        bucket, _, key = artifacts["S3ModelArtifacts"].removeprefix("s3://").partition("/")
+        return size_of(place, bucket, key) is not None
+
+    return find(name, status_of, has_model)
 
 
 def _create(place: Place, plan: Plan, name: str, role: str, image: str) -> None:

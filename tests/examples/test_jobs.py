@@ -1,7 +1,10 @@
 import pytest
+from botocore.exceptions import ClientError
 
+import jobs
 import scoring
-from training import JobFailed, read_round
+from jobs import JobFailed
+from training import read_round
 
 
 @pytest.mark.parametrize("tab", ["\t", "#011"])
@@ -28,3 +31,21 @@ def test_accuracy_counts_verdicts_on_the_right_side_of_one_half() -> None:
 def test_a_missing_score_is_an_error_not_a_wrong_accuracy() -> None:
     with pytest.raises(JobFailed, match="2 reviews were sent to be scored, 1 scores came back"):
         scoring.compare([0.9], [True, False])
+
+
+def test_a_job_is_used_again_when_under_way_or_complete_with_its_output() -> None:
+    statuses = {"a": "Failed", "a-2": "Completed", "a-3": "Stopped", "a-4": "InProgress"}
+    assert jobs.find("a", statuses.__getitem__, lambda job: job == "a-2") == ("a-2", True)
+    assert jobs.find("a", statuses.__getitem__, lambda job: False) == ("a-4", True)
+
+
+def test_names_of_jobs_that_ended_badly_are_not_used_again() -> None:
+    def status_of(job: str) -> str:
+        if job == "a":
+            return "Failed"
+        details = {
+            "Error": {"Code": "ValidationException", "Message": f"Requested resource not found: {job}"}
+        }
+        raise ClientError(details, "DescribeTrainingJob")  # pyright: ignore[reportArgumentType]
+
+    assert jobs.find("a", status_of, lambda job: True) == ("a-2", False)
