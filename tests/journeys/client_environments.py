@@ -25,8 +25,11 @@ def python_of(name: str) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not stamp.exists() or stamp.read_text() != digest:
             uv = shutil.which("uv") or str(Path(sys.executable).with_name("uv"))
-            subprocess.run([uv, "venv", "-q", "--clear", "--python", sys.executable, str(folder)], check=True)
+            # From outside the checkout: inside, uv obeys the pyproject.toml of stagedoor, which leaves pandas out.
+            outside = python.anchor
+            venv = [uv, "venv", "-q", "--clear", "--python", sys.executable, str(folder)]
+            subprocess.run(venv, cwd=outside, check=True)
             command = [uv, "pip", "install", "-q", "--python", str(python), "--no-deps", "--require-hashes"]
-            subprocess.run([*command, "-r", str(requirements)], check=True)
+            subprocess.run([*command, "-r", str(requirements)], cwd=outside, check=True)
             stamp.write_text(digest)
     return python

@@ -27,7 +27,9 @@ for name, part in (("train", rows[:400]), ("validation", rows[400:500])):
     np.savetxt(work / f"{name}.csv", part, delimiter=",", fmt="%g")
 np.savetxt(work / "held-out.csv", features[500:], delimiter=",", fmt="%g")
 inputs = {
-    name: TrainingInput(session.upload_data(str(work / f"{name}.csv"), key_prefix=f"sdk/{name}"), content_type="csv")
+    name: TrainingInput(
+        session.upload_data(str(work / f"{name}.csv"), key_prefix=f"sdk/{name}"), content_type="csv"
+    )
     for name in ("train", "validation")
 }
 held_out = session.upload_data(str(work / "held-out.csv"), key_prefix="sdk/held-out")
@@ -47,8 +49,15 @@ attached = Estimator.attach(estimator.latest_training_job.name, sagemaker_sessio
 assert attached.model_data == estimator.model_data
 
 predictor = estimator.deploy(
-    1, "ml.m5.large", serializer=CSVSerializer(), deserializer=CSVDeserializer(), endpoint_name="sdk-v2"
+    1,
+    "ml.m5.large",
+    serializer=CSVSerializer(),
+    deserializer=CSVDeserializer(),
+    endpoint_name="sdk-v2",
+    wait=False,
 )
+# The same wait as deploy's own, which asks every 30 seconds.
+session.wait_for_endpoint("sdk-v2", poll=1)
 answers = [float(value) for value in predictor.predict(features[500:])[0]]
 right = np.mean((np.array(answers) > 0.5) == labels[500:])
 
@@ -58,10 +67,11 @@ transformer: Transformer = estimator.transformer(
 transformer.transform(held_out, content_type="text/csv", split_type="Line", logs=False)
 transformed = session.read_s3_file(bucket, "sdk/transformed/held-out.csv.out")
 
-predictor.update_endpoint(initial_instance_count=2, instance_type="ml.m5.large")
-described = session.sagemaker_client.describe_endpoint(EndpointName="sdk-v2")
+predictor.update_endpoint(initial_instance_count=2, instance_type="ml.m5.large", wait=False)
+described = session.wait_for_endpoint("sdk-v2", poll=1)
 predictor.delete_model()
 predictor.delete_endpoint()
+session.sagemaker_client.get_waiter("endpoint_deleted").wait(EndpointName="sdk-v2", WaiterConfig={"Delay": 1})
 
 print(
     "RESULT "
@@ -73,7 +83,9 @@ print(
             "instances": described["ProductionVariants"][0]["CurrentInstanceCount"],
             "status": described["EndpointStatus"],
             "endpoints": session.sagemaker_client.list_endpoints()["Endpoints"],
-            "metrics": [m["MetricName"] for m in estimator.latest_training_job.describe()["FinalMetricDataList"]],
+            "metrics": [
+                m["MetricName"] for m in estimator.latest_training_job.describe()["FinalMetricDataList"]
+            ],
         }
     )
 )

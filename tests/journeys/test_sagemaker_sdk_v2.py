@@ -6,23 +6,38 @@ import subprocess
 from pathlib import Path
 
 import pytest
-
 from journeys import client_environments
+
 from stagedoor.testing import Server
 
+TELEMETRY_OFF = """
+SchemaVersion: "1.0"
+SageMaker:
+  PythonSDK:
+    Modules:
+      TelemetryOptOut: true
+"""
 SCRIPT = Path(__file__).with_name("sagemaker_v2_job.py")
 
 
 @pytest.mark.journey
 def test_train_deploy_predict_transform_delete(stagedoor: Server, tmp_path: Path) -> None:
     iam = stagedoor.client("iam")
-    trust = {"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    trust = {
+        "Effect": "Allow",
+        "Principal": {"Service": "sagemaker.amazonaws.com"},
+        "Action": "sts:AssumeRole",
+    }
     role = iam.create_role(
         RoleName="sdk-v2",
         AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]}),
     )["Role"]["Arn"]
     for policy in ("AmazonSageMakerFullAccess", "AmazonS3FullAccess"):
         iam.attach_role_policy(RoleName="sdk-v2", PolicyArn=f"arn:aws:iam::aws:policy/{policy}")
+    # The SDK reports its use to a host of AWS; a test calls nobody outside.
+    settings = tmp_path / ".config" / "sagemaker" / "config.yaml"
+    settings.parent.mkdir(parents=True)
+    settings.write_text(TELEMETRY_OFF)
     bucket = f"sagemaker-us-east-1-{stagedoor.account_id}"
     done = subprocess.run(
         [str(client_environments.python_of("sagemaker-v2")), str(SCRIPT), role, bucket, str(tmp_path)],
