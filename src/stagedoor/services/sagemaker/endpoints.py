@@ -111,20 +111,29 @@ def update_endpoint_weights_and_capacities(call: Call, request: dict[str, Any]) 
 
 
 def delete_endpoint(call: Call, request: dict[str, Any]) -> Answer:
-    """DeleteEndpoint: it takes no more invocations; its record goes when its workers have."""
+    """DeleteEndpoint: it takes no more invocations; its record goes when its workers have.
+
+    AWS refuses this while the endpoint is being created or updated; nobody has to wait for that here.
+    """
     with call.house.records.transaction() as transaction:
-        record = _settled(call, transaction, request["EndpointName"])
+        record = names.existing(call, transaction, ENDPOINT, request["EndpointName"])
+        if record.document["EndpointStatus"] == "Deleting":
+            raise _in_progress(record)
         changes = {"EndpointStatus": "Deleting", "LastModifiedTime": call.now}
         transaction.put(record.key, record.document | changes, expect=record.revision)
     return {}
 
 
 def _settled(call: Call, transaction: Transaction, name: str) -> Record:
-    """The endpoint's record unless something is under way with it; AWS refuses updates and deletion until then."""
+    """The endpoint's record unless something is under way with it; AWS refuses updates until then."""
     record = names.existing(call, transaction, ENDPOINT, name)
     if record.document["EndpointStatus"] not in ("InService", "Failed"):
-        raise validation(f'Cannot update in-progress endpoint "{record.document["EndpointArn"]}".')
+        raise _in_progress(record)
     return record
+
+
+def _in_progress(record: Record) -> AwsError:
+    return validation(f'Cannot update in-progress endpoint "{record.document["EndpointArn"]}".')
 
 
 def _updatable(call: Call, transaction: Transaction, name: str) -> Record:
