@@ -223,7 +223,6 @@ def test_cloudwatch_is_spoken_in_the_protocol_of_the_request(
         ("monitoring", _request("POST", "/"), "cloudwatch"),
         ("apigateway", _request("GET", "/restapis"), "apigateway"),
         ("apigateway", _request("GET", "/v2/apis"), "apigatewayv2"),
-        ("execute-api", _request("GET", "/prod/x"), "execute-api"),
         ("s3", _request("GET", "/restapis"), "s3"),
         ("lambda", _request("GET", "/x"), "lambda"),
         (None, _request("POST", "/", {"x-amz-target": "Logs_20140328.GetLogEvents"}), "logs"),
@@ -245,6 +244,12 @@ def test_cloudwatch_is_spoken_in_the_protocol_of_the_request(
 )
 def test_the_service_of_a_request(signing_name: str | None, request_: WireRequest, service: str) -> None:
     assert services.detect(request_, signing_name) == service
+
+
+def test_a_signed_request_for_no_deployed_api_is_refused_as_api_gateway_does() -> None:
+    with pytest.raises(AwsError) as caught:
+        services.detect(_request("GET", "/prod/x"), "execute-api")
+    assert (caught.value.status, caught.value.message) == (403, "Missing Authentication Token")
 
 
 def test_a_service_that_is_not_offered_is_named() -> None:

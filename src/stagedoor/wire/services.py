@@ -45,8 +45,9 @@ _REST = ("sagemaker-runtime", "lambda", "apigateway", "apigatewayv2")
 def detect(request: WireRequest, signing_name: str | None) -> str:
     """The service's botocore name, from the signing name of the credential scope (None when unsigned).
 
-    ``execute-api`` is given back as it is: the public API's requests are the caller's. AwsError
-    ``UnknownOperationException`` (501) for a service that is not on stagedoor's path.
+    AwsError ``UnknownOperationException`` (501) for a service that is not on stagedoor's path. Requests to deployed
+    APIs (``execute-api``) are the caller's to serve before; one that gets here has no route, and API Gateway's words
+    for that are 403 ``Missing Authentication Token``.
     """
     if signing_name is None:
         return _by_content(request)
@@ -55,7 +56,7 @@ def detect(request: WireRequest, signing_name: str | None) -> str:
     if signing_name == "apigateway":
         return "apigatewayv2" if request.path.startswith("/v2/") else "apigateway"
     if signing_name == "execute-api":
-        return signing_name
+        raise AwsError("MissingAuthenticationTokenException", "Missing Authentication Token", status=403)
     name = _BY_SIGNING_NAME.get(signing_name)
     if name is None:
         raise AwsError(
