@@ -117,6 +117,7 @@ class SignedListener:
         signing_name = signing_name_of(request)
         unread = WireRequest(request.method, path, request.query, request.header, b"")
         exchange.service = services.detect(unread, signing_name)
+        exchange.protocol = routes.protocol_of(models.service(exchange.service), unread)
         if exchange.service == "s3":
             path = s3_addressing.path_style(request.header.get("host", ""), path)
 
