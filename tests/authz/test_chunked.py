@@ -19,23 +19,22 @@ DATE = "20130524T000000Z"
 SEED = Seed("4f232c4386841ef735655705268965c44a0e4690baa4adea153f7db9fa80a0a9", KEY, DATE, SCOPE)
 
 
-def sign(previous: str, algorithm: str, digests: str) -> str:
-    text = f"{algorithm}\n{DATE}\n{SCOPE}\n{previous}\n{digests}"
-    return hmac.new(KEY, text.encode(), hashlib.sha256).hexdigest()
+def sign(seed: Seed, previous: str, algorithm: str, digests: str) -> str:
+    text = f"{algorithm}\n{seed.amz_date}\n{seed.scope}\n{previous}\n{digests}"
+    return hmac.new(seed.key, text.encode(), hashlib.sha256).hexdigest()
 
 
-def signed_body(chunks: list[bytes], trailers: dict[str, str] | None = None) -> bytes:
-    previous, parts = SEED.signature, []
+def signed_body(chunks: list[bytes], trailers: dict[str, str] | None = None, seed: Seed = SEED) -> bytes:
+    previous, parts = seed.signature, []
     for chunk in [*chunks, b""]:
         digests = f"{EMPTY_SHA256}\n{hashlib.sha256(chunk).hexdigest()}"
-        previous = sign(previous, "AWS4-HMAC-SHA256-PAYLOAD", digests)
-        parts.append(
-            b"%x;chunk-signature=%s\r\n%s"
-            % (len(chunk), previous.encode(), chunk + b"\r\n" if chunk else b"")
-        )
+        previous = sign(seed, previous, "AWS4-HMAC-SHA256-PAYLOAD", digests)
+        head = b"%x;chunk-signature=%s\r\n" % (len(chunk), previous.encode())
+        parts.append(head + (chunk + b"\r\n" if chunk else b""))
     if trailers is not None:
         canonical = "".join(f"{name}:{value}\n" for name, value in trailers.items())
-        signature = sign(previous, "AWS4-HMAC-SHA256-TRAILER", hashlib.sha256(canonical.encode()).hexdigest())
+        digest = hashlib.sha256(canonical.encode()).hexdigest()
+        signature = sign(seed, previous, "AWS4-HMAC-SHA256-TRAILER", digest)
         parts += [f"{name}:{value}\r\n".encode() for name, value in trailers.items()]
         parts.append(f"x-amz-trailer-signature:{signature}\r\n".encode())
     return b"".join(parts) + b"\r\n"

@@ -125,6 +125,8 @@ CONTEXT: dict[str, str | list[str]] = {
     "s3:max-keys": "10",
     "s3:prefix": "home/ann/x",
     "aws:principaltag/team": "blue",
+    "aws:principaltag/odd": "a*",
+    "aws:useragent": "a*",
 }
 CONDITIONS = [
     # condition, whether it holds; None: cannot be said
@@ -143,6 +145,10 @@ CONDITIONS = [
     ({"StringLike": {"s3:prefix": ["home/${aws:userid, 'ann'}/*"]}}, True),
     ({"StringLike": {"s3:prefix": ["home/${aws:Unheard}/*"]}}, None),
     ({"StringNotLike": {"s3:prefix": "home/*"}}, False),
+    ({"StringEquals": {"aws:UserAgent": "${aws:PrincipalTag/odd}"}}, True),
+    ({"StringEquals": {"aws:UserAgent": "a${*}"}}, True),
+    ({"StringLike": {"aws:UserAgent": "${aws:PrincipalTag/odd}"}}, True),
+    ({"StringLike": {"s3:prefix": "home/ann${*}"}}, False),
     ({"ArnLike": {"aws:SourceArn": f"arn:aws:execute-api:us-east-1:{ACCOUNT}:abc/*/POST/*"}}, True),
     ({"ArnLike": {"aws:SourceArn": "arn:aws:execute-api:*"}}, False),
     ({"ArnEquals": {"aws:SourceArn": f"arn:aws:execute-api:*:{ACCOUNT}:other/*"}}, False),

@@ -10,10 +10,13 @@ from urllib.parse import quote
 
 import pytest
 import urllib3
+from authz.test_chunked import signed_body
 from botocore.config import Config
 from front.wire_requests import CALLS, Signed, clock_off_by
 from services.identities import make_role, make_user, unique
 
+from stagedoor.authz import sigv4
+from stagedoor.authz.chunked import Seed
 from stagedoor.testing import Server
 
 QUERY = ("sts", "iam")
@@ -358,3 +361,27 @@ class TestS3:
         ) -> None:
             assert said(self.upload(stagedoor, bucket, body)) == expected
             assert stagedoor.client("s3").list_objects_v2(Bucket=bucket)["KeyCount"] == 0
+
+        @pytest.mark.parametrize("with_trailer", [False, True])
+        def test_signed_chunks(self, stagedoor: Server, bucket: str, with_trailer: bool) -> None:
+            word = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD" + ("-TRAILER" if with_trailer else "")
+            stated = {"Content-Encoding": "aws-chunked", "X-Amz-Decoded-Content-Length": "7"}
+            trailers = None
+            if with_trailer:
+                stated["X-Amz-Trailer"] = "x-amz-checksum-crc32"
+                value = base64.b64encode(zlib.crc32(b"content").to_bytes(4, "big")).decode()
+                trailers = {"x-amz-checksum-crc32": value}
+            with mock.patch("botocore.auth.S3SigV4Auth.payload", lambda *_: word):
+                signed = Signed(
+                    stagedoor, "s3", method="PUT", target=f"/{bucket}/key", headers=stated, body=b""
+                )
+            parsed = sigv4.parse({name.lower(): value for name, value in signed.headers.items()}, "")
+            key = sigv4.signing_key(stagedoor.secret_access_key, parsed.scope)
+            seed = Seed(parsed.signature, key, parsed.amz_date, parsed.scope)
+            good = signed_body([b"con", b"tent"], trailers, seed)
+            signed.body = good.replace(b"tent", b"TENT")
+            assert said(signed) == (403, "SignatureDoesNotMatch")
+            assert stagedoor.client("s3").list_objects_v2(Bucket=bucket)["KeyCount"] == 0
+            signed.body = good
+            assert signed.send().status == 200
+            assert stagedoor.client("s3").get_object(Bucket=bucket, Key="key")["Body"].read() == b"content"

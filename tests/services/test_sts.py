@@ -196,7 +196,7 @@ class TestGetSessionToken:
         stagedoor.client("s3", credentials=session).list_buckets()
         iam = stagedoor.client("iam", credentials=session)
         assert refusal(iam.list_users)[:2] == (403, "InvalidClientTokenId")
-        assert refusal(sts.get_session_token)[:2] == (403, "InvalidClientTokenId")
+        assert refusal(sts.get_session_token)[:2] == (403, "AccessDenied")
         role = make_role(stagedoor)
         assume(stagedoor, session, role)
 

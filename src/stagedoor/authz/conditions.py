@@ -122,6 +122,8 @@ _OPERATORS: Final[Mapping[str, Callable[[str, str], bool | None]]] = {
     "dategreaterthanequals": _date(lambda value, wanted: value >= wanted),
     "ipaddress": _in_network,
 }
+# Operators whose wanted values are patterns; all others compare the characters * and ? as they are.
+_PATTERNS: Final = frozenset({"stringlike", "arnequals", "arnlike"})
 _NEGATED: Final = {
     "stringnotequals": "stringequals",
     "stringnotequalsignorecase": "stringequalsignorecase",
@@ -137,7 +139,17 @@ _NEGATED: Final = {
 class Condition:
     """One operator on one key: ``{"StringLikeIfExists": {"aws:SourceArn": [...]}}``."""
 
-    __slots__ = ("_check", "_if_exists", "_negated", "_null", "_set", "key", "supported", "values")
+    __slots__ = (
+        "_check",
+        "_if_exists",
+        "_negated",
+        "_null",
+        "_pattern",
+        "_set",
+        "key",
+        "supported",
+        "values",
+    )
 
     def __init__(self, operator: str, key: str, values: tuple[str, ...]) -> None:
         name = operator.lower()
@@ -149,7 +161,9 @@ class Condition:
         name = name.removesuffix("ifexists")
         self._null = name == "null"
         self._negated = name in _NEGATED
-        self._check = _OPERATORS.get(_NEGATED.get(name, name))
+        plain = _NEGATED.get(name, name)
+        self._check = _OPERATORS.get(plain)
+        self._pattern = plain in _PATTERNS
         self.key = key.lower()
         self.values = values
         self.supported = is_known(key) and (self._null or self._check is not None)
@@ -176,7 +190,7 @@ class Condition:
         assert self._check is not None
         unclear = False
         for wanted in values:
-            result = self._check(wanted, value)
+            result = self._check(wanted if self._pattern else wildcards.unescape(wanted), value)
             if result:
                 return not self._negated
             unclear = unclear or result is None

@@ -14,6 +14,11 @@ def escape(value: str) -> str:
     return value.replace("*", _ESCAPED_STAR).replace("?", _ESCAPED_QUESTION)
 
 
+def unescape(pattern: str) -> str:
+    """What an escaped text says, for those who compare it as it is."""
+    return pattern.replace(_ESCAPED_STAR, "*").replace(_ESCAPED_QUESTION, "?")
+
+
 class Wildcard:
     """One pattern. The parts between stars have a fixed length, so that nothing is ever tried twice at one place."""
 

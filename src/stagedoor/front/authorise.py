@@ -15,8 +15,8 @@ from stagedoor.services import permissions
 from stagedoor.services.call import House
 from stagedoor.wire.requests import WireRequest
 
-# Sessions of users and of root (GetSessionToken) have no business with identities.
-_SESSIONS_MAY: Final = frozenset({"AssumeRole", "GetCallerIdentity"})
+# Sessions of users and of root (GetSessionToken) have no business with identities. GetSessionToken refuses them itself.
+_SESSIONS_MAY: Final = frozenset({"AssumeRole", "GetCallerIdentity", "GetSessionToken"})
 
 
 def authorise(

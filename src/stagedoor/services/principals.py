@@ -100,7 +100,7 @@ class Principals:
         self._documents: dict[Key, Document] = {}
         self._access_keys: dict[str, Key] = {}
         # Replaced as a whole by the listener: what a request worked out from older documents gets into an old cache.
-        self._cache: dict[str, Credential] = {}
+        self._cache: dict[tuple[str, str | None], Credential] = {}
         self._stored_uses = {
             record.name: KeyUse(**record.document) for record in records.list("iam.access_key_use")
         }
@@ -121,9 +121,9 @@ class Principals:
         if root is not None and session_token is None:
             return root
         cache = self._cache
-        cache_key = session_token or access_key_id
+        cache_key = (access_key_id, session_token)
         found = cache.get(cache_key)
-        if found is not None and found.caller.access_key_id == access_key_id:
+        if found is not None:
             if found.caller.expires_at is not None and found.caller.expires_at <= now:
                 raise SignatureError(
                     Reason.TOKEN_EXPIRED, "The security token included in the request is expired"
