@@ -7,6 +7,8 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
 import click
 
@@ -45,6 +47,9 @@ def command(
 ) -> None:
     """Train on 25,000 real reviews, deploy, open the web app. Ctrl-C shuts everything down."""
     settings = settings_from(data=data, api=api, public=public)
+    # A closed terminal or a `kill` ends the server as well, which has a session of its own.
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, _end)
     script = _script()
     _check_packages()
     flags = ["--exit"] if exit_after else ["--no-browser"] if no_browser else []
@@ -68,6 +73,10 @@ def command(
             _stop(server)
             click.echo("stagedoor and all its workers have stopped; what was made is kept for the next run.")
     sys.exit(code)
+
+
+def _end(number: int, frame: FrameType | None) -> NoReturn:
+    sys.exit(128 + number)
 
 
 def _script() -> Path:
