@@ -105,6 +105,8 @@ def test_api_gateway_needs_the_method_on_the_path() -> None:
         ("apigateway:PUT", resource),
         ("iam:PassRole", ROLE),
     ]
+    theirs = "arn:aws:iam::*:user/*"
+    assert len(asked("apigateway", "PutIntegration", "PUT", "/restapis/abc", credentials=theirs)) == 1
     assert asked("apigatewayv2", "GetApis", "GET", "/v2/apis") == [
         ("apigateway:GET", "arn:aws:apigateway:eu-west-1::/apis")
     ]

@@ -72,6 +72,12 @@ def test_passing_a_role_needs_its_permission_for_that_service(stagedoor: Server)
         "ExecutionRoleArn": role["Arn"],
         "PrimaryContainer": {"Image": "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:1.7-1"},
     }
+    foreign = create | {"ExecutionRoleArn": "arn:aws:iam::444455556666:role/theirs"}
+    assert refusal(stagedoor.client("sagemaker").create_model, **foreign) == (
+        400,
+        "AccessDeniedException",
+        "Cross-account pass role is not allowed.",
+    )
     _, keys = make_user(stagedoor, {"Action": "sagemaker:*"})
     found = refusal(stagedoor.client("sagemaker", credentials=keys).create_model, **create)
     assert found[1] == "AccessDeniedException"

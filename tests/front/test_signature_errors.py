@@ -12,7 +12,7 @@ FAMILIES = ("s3", "sts", "sagemaker", "lambda")
 @pytest.mark.parametrize("reason", Reason)
 @pytest.mark.parametrize("presigned", [True, False])
 def test_none_is_forgotten(service: str, reason: Reason, presigned: bool) -> None:
-    error = refusal(service, SignatureError(reason, "text", presigned=presigned), 0)
+    error = refusal(service, SignatureError(reason, "text", presigned=presigned), 900)
     assert error.code
     assert error.message
     assert error.status in {400, 403}
@@ -31,6 +31,6 @@ def test_none_is_forgotten(service: str, reason: Reason, presigned: bool) -> Non
     ],
 )
 def test_expired_sessions(service: str, expected: tuple[int, str]) -> None:
-    error = refusal(service, SignatureError(Reason.TOKEN_EXPIRED, "text"), 0)
+    error = refusal(service, SignatureError(Reason.TOKEN_EXPIRED, "text"), 900)
     assert (error.status, error.code) == expected
     assert "expired" in error.message

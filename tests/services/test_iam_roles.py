@@ -1,6 +1,7 @@
 """Roles and their policies, as an unmodified boto3 client sees them."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -227,3 +228,18 @@ def test_a_change_holds_for_the_very_next_request(iam: Any, stagedoor: Server) -
         iam.put_user_policy(UserName=name, PolicyName="own", PolicyDocument=document(statement))
         theirs.list_roles(MaxItems=1)
         iam.delete_user_policy(UserName=name, PolicyName="own")
+
+
+def test_of_many_creations_at_once_one_succeeds(stagedoor: Server) -> None:
+    name = unique("contended")
+
+    def create(_: int) -> str:
+        try:
+            stagedoor.client("iam").create_role(RoleName=name, AssumeRolePolicyDocument=LAMBDA)
+        except ClientError as error:
+            return error.response["Error"]["Code"]
+        return "made"
+
+    with ThreadPoolExecutor(8) as threads:
+        outcomes = list(threads.map(create, range(16)))
+    assert sorted(outcomes) == ["EntityAlreadyExists"] * 15 + ["made"]

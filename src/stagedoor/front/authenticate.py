@@ -85,7 +85,7 @@ async def authenticate(request: Request, service: str, house: House, limit_bytes
             return _authenticate_s3(request, house)
         return await _authenticate(request, service, house, limit_bytes)
     except SignatureError as error:
-        raise refusal(service, error, house.clock.now()) from None
+        raise refusal(service, error, house.settings.clock_skew_s) from None
 
 
 async def _authenticate(request: Request, service: str, house: House, limit_bytes: int) -> Authenticated:

@@ -48,6 +48,8 @@ def authorise(
         context = _context_source(authenticated, service, action, parameters, house)
         found = permissions.decision(house, caller, action, resource, context)
         if not found.allowed:
+            if action == "iam:PassRole" and resource.split(":")[4] != caller.account_id:
+                raise AwsError("AccessDeniedException", "Cross-account pass role is not allowed.")
             raise permissions.refusal(service, caller, action, resource, found)
 
 

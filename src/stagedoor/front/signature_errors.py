@@ -51,10 +51,10 @@ _FAMILIES: Final = {
 }
 
 
-def refusal(service: str, error: SignatureError, now: float) -> AwsError:
-    """The answer of ``service`` (botocore's name) to a signature that is not accepted."""
+def refusal(service: str, error: SignatureError, skew_s: float) -> AwsError:
+    """The answer of ``service`` (botocore's name) to a signature that is not accepted. ``skew_s`` is what was allowed."""
     if service == "s3":
-        return _s3(error)
+        return _s3(error, skew_s)
     family = _FAMILIES["query" if service in _QUERY else "json" if service in _JSON else "rest-json"]
     match error.reason:
         case Reason.MISSING:
@@ -77,7 +77,7 @@ def refusal(service: str, error: SignatureError, now: float) -> AwsError:
             return AwsError(family.mismatch, error.message, status=family.status)
 
 
-def _s3(error: SignatureError) -> AwsError:
+def _s3(error: SignatureError, skew_s: float) -> AwsError:
     details = error.details
     match error.reason:
         case Reason.MISSING:
@@ -123,7 +123,7 @@ def _s3(error: SignatureError) -> AwsError:
                 "RequestTimeTooSkewed",
                 "The difference between the request time and the current time is too large.",
                 status=403,
-                members={**details, "MaxAllowedSkewMilliseconds": "900000"},
+                members={**details, "MaxAllowedSkewMilliseconds": f"{skew_s * 1000:.0f}"},
             )
         case Reason.UNSIGNED_HEADER:
             return AwsError("AccessDenied", error.message, status=403, members=details)

@@ -37,10 +37,9 @@ def decision(
 
     Blocks shortly (SQLite) for S3 and for functions of other accounts, never for SageMaker's runtime.
     """
-    service = resource[8:11] if resource.startswith("arn:aws:") else ""
-    if service == "s3:":
+    if resource.startswith("arn:aws:s3:::"):
         return _on_bucket(house, caller, action, resource, context)
-    if service == "lam" and action.startswith("lambda:"):
+    if action.startswith("lambda:") and resource.startswith("arn:aws:lambda:"):
         return _on_function(house, caller, action, resource, context)
     account_id = resource.split(":", 5)[4] if resource.startswith("arn:") and resource.count(":") >= 5 else ""
     # AWS's own managed policies are everybody's; everything else of another account has no policy of its own here.

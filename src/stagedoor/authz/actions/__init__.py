@@ -59,6 +59,7 @@ class _Service:
     operations: Mapping[str, _Operation]
 
 
+_ROLE_ARN: Final = re.compile(r"arn:[^:]+:iam::\d{12}:role/.+").fullmatch
 _PLACE: Final = re.compile(r"\{([A-Za-z]+(?::[a-z_]+)?)\}")
 
 
@@ -78,7 +79,8 @@ def required(service: str, asked: Asked) -> list[Requirement]:
             found.append(_copy_source(asked))
     for member in known.role_members:
         role = asked.request.get(member)
-        if isinstance(role, str) and role.startswith("arn:"):
+        # API Gateway also takes `arn:aws:iam::*:user/*` there: the caller's own credentials, no role.
+        if isinstance(role, str) and _ROLE_ARN(role):
             found.append(Requirement("iam:PassRole", role))
     return found
 
