@@ -1,4 +1,4 @@
-"""Writes the generated pages: ``operations.md`` and ``settings.md``. ``tests/docs`` checks that they are current.
+"""Writes the generated pages: ``operations.md``, ``settings.md``, ``xgboost-hyperparameters.md``. ``tests/docs`` checks that they are current.
 
 python docs/generate.py
 """
@@ -8,6 +8,8 @@ from pathlib import Path
 from stagedoor import settings
 from stagedoor.services import registry
 from stagedoor.wire import models
+from stagedoor.worker.algorithms.hyperparameters import Hyperparameter
+from stagedoor.worker.algorithms.xgboost_parameters import TABLE
 
 HERE = Path(__file__).parent
 _TITLES = {
@@ -67,7 +69,50 @@ def setting_table() -> str:
     return "\n".join(lines) + "\n"
 
 
-PAGES = {"operations.md": operations, "settings.md": setting_table}
+def hyperparameter_table() -> str:
+    """The table of the XGBoost algorithm's hyperparameters, from its data file."""
+    lines = [
+        "# Hyperparameters of the XGBoost algorithm",
+        "",
+        "Generated from `xgboost_hyperparameters.toml` by `python docs/generate.py`. All values are strings, as on AWS. A value that",
+        "is outside the range, or that cannot be honoured here, fails the job with a `ClientError` that names it.",
+        "",
+        "| name | values | default | here |",
+        "|---|---|---|---|",
+    ]
+    for one in TABLE.hyperparameters.values():
+        names = ", ".join(f"`{name}`" for name in (one.name, *one.aliases))
+        default = "required" if one.required else f"`{one.default}`" if one.default is not None else ""
+        lines.append(f"| {names} | {_values(one)} | {default} | {_honoured(one)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _values(one: Hyperparameter) -> str:
+    if one.interval is not None:
+        return f"{one.kind} in {one.interval.text}"
+    if one.choices:
+        listed = ", ".join(f"`{choice}`" for choice in one.choices)
+        return f"a list of {listed}" if one.kind == "list" else listed
+    kinds = {
+        "list": "a list of metrics",
+        "directions": "a tuple such as `(1,0,-1)`",
+        "groups": "groups of columns such as `[[0,1],[2,3]]`",
+    }
+    return kinds.get(one.kind, one.kind)
+
+
+def _honoured(one: Hyperparameter) -> str:
+    if one.only is not None:
+        only = f"only {', '.join(f'`{value}`' for value in one.only)}" if one.only else "refused"
+        return f"{only}: {one.because}"
+    return "no effect on CPUs" if one.use == "nothing" else "honoured"
+
+
+PAGES = {
+    "operations.md": operations,
+    "settings.md": setting_table,
+    "xgboost-hyperparameters.md": hyperparameter_table,
+}
 
 
 def main() -> None:

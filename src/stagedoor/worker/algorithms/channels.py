@@ -93,5 +93,5 @@ def _data_files(name: str, directory: Path) -> tuple[Path, ...]:
     files = tuple(path for path in found if not path.name.startswith("_") and path.stat().st_size > 0)
     if not files:
         kind = "training" if name == "train" else name
-        raise ClientError(f"No data in {kind} channel path {directory}")
+        raise ClientError(f"No data in {kind} channel path /opt/ml/input/data/{name}")
     return files

@@ -133,8 +133,10 @@ def _read_parquet_file(path: Path) -> Iterator[Examples]:
             f"File '{path.name}' is Parquet, and the package pyarrow is not installed. "
             "Install stagedoor[parquet], or give the channel CSV or LIBSVM data."
         ) from error
+    open_parquet: Any = parquet.ParquetFile
+    arrow_error: type[Exception] = pa.ArrowException
     try:
-        with parquet.ParquetFile(path) as file:
+        with open_parquet(path) as file:
             for batch in file.iter_batches(batch_size=_PARQUET_ROWS):
                 columns: list[NDArray[np.float32]] = [
                     column.to_numpy(zero_copy_only=False).astype(np.float32, casting="unsafe")
@@ -145,7 +147,7 @@ def _read_parquet_file(path: Path) -> Iterator[Examples]:
                         f"File '{path.name}' has {len(columns)} columns; the label is the first of several"
                     )
                 yield Examples(_compact(np.stack(columns[1:], axis=1)), columns[0])
-    except (pa.ArrowException, ValueError, TypeError) as error:
+    except (arrow_error, ValueError, TypeError) as error:
         raise ClientError(
             f"Failed to load parquet data with exception:\n{error} in file '{path.name}'"
         ) from error

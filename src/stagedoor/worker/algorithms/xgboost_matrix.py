@@ -48,16 +48,8 @@ def _as_wide_as(validation: list[Examples], columns: int) -> list[Examples]:
 
 
 def _whole(pieces: list[Examples], parameters: XgboostParameters) -> xgboost.DMatrix:
-    if isinstance(pieces[0].features, np.ndarray):
-        features = (
-            np.concatenate([piece.features for piece in pieces]) if len(pieces) > 1 else pieces[0].features
-        )
-    else:
-        from scipy.sparse import vstack
-
-        features = vstack([piece.features for piece in pieces], format="csr")
     joined = Examples(
-        features,
+        _stacked([piece.features for piece in pieces]),
         np.concatenate([piece.labels for piece in pieces]),
         _joined([piece.weights for piece in pieces], pieces, 1.0),
         _joined([piece.groups for piece in pieces], pieces, 0),
@@ -65,6 +57,18 @@ def _whole(pieces: list[Examples], parameters: XgboostParameters) -> xgboost.DMa
     return xgboost.DMatrix(
         joined.features, nthread=parameters.booster["nthread"], **_targets(joined, parameters)
     )
+
+
+def _stacked(parts: list[Any]) -> Any:
+    """Dense or sparse features of several pieces as one matrix."""
+    if len(parts) == 1:
+        return parts[0]
+    if isinstance(parts[0], np.ndarray):
+        return np.concatenate(parts)
+    from scipy import sparse
+
+    stack: Any = sparse.vstack
+    return stack(parts, format="csr")
 
 
 def _joined(parts: list[Any], pieces: list[Examples], absent: float) -> "NDArray[Any] | None":
