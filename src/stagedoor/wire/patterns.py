@@ -5,12 +5,13 @@ for its time limit: a value made to let a pattern backtrack for ever is refused 
 """
 
 import re
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import regex
 
+_REMEMBERED_LENGTH = 256
 TIME_LIMIT_S = 0.25
 
 # Java's \w, \d, \s and POSIX classes are ASCII; the contents of a character class for each.
@@ -84,8 +85,20 @@ def compiled(pattern: str) -> "regex.Pattern[str]":
 def matches(pattern: str, value: str) -> bool:
     """Whether the whole value matches; False also when that cannot be said within the time limit, twice.
 
-    The limit is wall time, so a process that was kept waiting by others is given a second try.
+    The limit is wall time, so a process that was kept waiting by others is given a second try. Short values are
+    remembered: the same names and content types come again and again.
     """
+    if len(value) <= _REMEMBERED_LENGTH:
+        return _matches_remembered(pattern, value)
+    return _matches(pattern, value)
+
+
+@lru_cache(4096)
+def _matches_remembered(pattern: str, value: str) -> bool:
+    return _matches(pattern, value)
+
+
+def _matches(pattern: str, value: str) -> bool:
     for _ in range(2):
         try:
             return compiled(pattern).fullmatch(value, timeout=TIME_LIMIT_S) is not None

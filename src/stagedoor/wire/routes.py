@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from botocore.model import OperationModel
 
 CBOR = "smithy-rpc-v2-cbor"
+_REMEMBERED_LENGTH = 256
+_REMEMBERED_COUNT = 4096
 _FORM = "application/x-www-form-urlencoded"
 
 
@@ -121,6 +123,7 @@ class Table:
         self._service = service
         self._is_xml = "rest-xml" in service.protocols
         self._root = _Node()
+        self._found: dict[str, tuple[Mapping[str, _Leaf], tuple[str, ...]] | None] = {}
         shared = quirks.of(service.name).shared_routes
         for name in service.operations:
             if name not in shared:
@@ -161,11 +164,24 @@ class Table:
         )
         node.leaves.setdefault(operation.http.get("method", "POST"), _Leaf()).add(candidate)
 
-    def find(self, path: str) -> tuple[Mapping[str, _Leaf], list[str]] | None:
-        """The leaves at a raw path, with the raw values of the labels on the way; None when nothing is there."""
+    def find(self, path: str) -> tuple[Mapping[str, _Leaf], tuple[str, ...]] | None:
+        """The leaves at a raw path, with the raw values of the labels on the way; None when nothing is there.
+
+        Asked twice for each request (which service, which operation), and for the same paths again and again.
+        """
+        if len(path) > _REMEMBERED_LENGTH:
+            return self._find(path)
+        if path in self._found:
+            return self._found[path]
+        if len(self._found) >= _REMEMBERED_COUNT:
+            self._found.clear()
+        found = self._found[path] = self._find(path)
+        return found
+
+    def _find(self, path: str) -> tuple[Mapping[str, _Leaf], tuple[str, ...]] | None:
         values: list[str] = []
         node = _walk(self._root, _segments(path), 0, values)
-        return (node.leaves, values) if node is not None else None
+        return (node.leaves, tuple(values)) if node is not None else None
 
     def match(
         self, method: str, path: str, query: str, headers: Mapping[str, str]
