@@ -4,6 +4,7 @@ Place in the flow: ``channels`` names the files, ``read_examples`` yields ``Exam
 library. Only the pieces themselves stay in memory, whole numbers from 0 to 255 (counts of words) in one byte each.
 """
 
+import importlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -126,17 +127,15 @@ def _read_libsvm_file(path: Path) -> Iterator[Examples]:
 
 def _read_parquet_file(path: Path) -> Iterator[Examples]:
     try:
-        import pyarrow as pa
-        from pyarrow import parquet
+        arrow: Any = importlib.import_module("pyarrow")
+        parquet: Any = importlib.import_module("pyarrow.parquet")
     except ImportError as error:
         raise ClientError(
             f"File '{path.name}' is Parquet, and the package pyarrow is not installed. "
             "Install stagedoor[parquet], or give the channel CSV or LIBSVM data."
         ) from error
-    open_parquet: Any = parquet.ParquetFile
-    arrow_error: type[Exception] = pa.ArrowException
     try:
-        with open_parquet(path) as file:
+        with parquet.ParquetFile(path) as file:
             for batch in file.iter_batches(batch_size=_PARQUET_ROWS):
                 columns: list[NDArray[np.float32]] = [
                     column.to_numpy(zero_copy_only=False).astype(np.float32, casting="unsafe")
@@ -147,7 +146,7 @@ def _read_parquet_file(path: Path) -> Iterator[Examples]:
                         f"File '{path.name}' has {len(columns)} columns; the label is the first of several"
                     )
                 yield Examples(_compact(np.stack(columns[1:], axis=1)), columns[0])
-    except (arrow_error, ValueError, TypeError) as error:
+    except (arrow.ArrowException, ValueError, TypeError) as error:
         raise ClientError(
             f"Failed to load parquet data with exception:\n{error} in file '{path.name}'"
         ) from error

@@ -4,6 +4,7 @@ Place in the flow: ``examples`` -> ``training_matrices`` -> ``xgboost_training``
 as bins (one byte for most values), piece by piece; the others need the values themselves.
 """
 
+import importlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -65,10 +66,8 @@ def _stacked(parts: list[Any]) -> Any:
         return parts[0]
     if isinstance(parts[0], np.ndarray):
         return np.concatenate(parts)
-    from scipy import sparse
-
-    stack: Any = sparse.vstack
-    return stack(parts, format="csr")
+    sparse: Any = importlib.import_module("scipy.sparse")
+    return sparse.vstack(parts, format="csr")
 
 
 def _joined(parts: list[Any], pieces: list[Examples], absent: float) -> "NDArray[Any] | None":
