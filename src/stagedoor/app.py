@@ -14,6 +14,7 @@ import secrets
 import signal
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import IO, Any
@@ -173,6 +174,7 @@ class Application:
         self._api = await self._listen("api", signed.handle)
         self._public = await self._listen("public", public.handle)
         await self._reconcile(house, engine)
+        self._in_background(signed.warm)
         running = Running(self._api, self._public, self.keys, self.first_start)
         self._write_instance(running)
         return running
@@ -207,6 +209,11 @@ class Application:
             function_pools=FunctionPools(records, log_writer, self._clock, settings.function_concurrency),
         )
         return house, LocalEngine(data / "scratch")
+
+    def _in_background(self, work: Callable[[], object]) -> None:
+        """Do in a thread what nobody waits for; the server does not end in the middle of it."""
+        task = asyncio.create_task(asyncio.to_thread(work))
+        self._closing.push_async_callback(asyncio.wait, {task})
 
     async def _listen(self, name: str, handler: Handler) -> str:
         host, port = address(getattr(self._settings, name), name)
@@ -267,9 +274,8 @@ class Application:
                 reconciler.wake = loop.wake
             loop.start()
             self._closing.push_async_callback(loop.close)
-        # What a crash left behind in the object store; nothing waits for it.
-        sweeping = asyncio.create_task(asyncio.to_thread(sweep, house.objects, house.contents))
-        self._closing.push_async_callback(asyncio.wait, {sweeping})
+        # What a crash left behind in the object store.
+        self._in_background(partial(sweep, house.objects, house.contents))
 
     def _job_reconcilers(
         self, house: House, engine: LocalEngine, logs: WorkerLogs, model_files: ModelFiles

@@ -65,6 +65,13 @@ class SignedListener:
         self._access_log = access_log
         self._threads = ThreadPoolExecutor(OPERATION_THREADS, thread_name_prefix="operation")
 
+    @staticmethod
+    def warm() -> None:
+        """Load what the first request of each service would wait for: service models and operations. Blocks."""
+        for name in registry.MODULES:
+            models.service(name)
+            registry.operations(name)
+
     async def handle(self, request: Request) -> Response:
         """One request, one response; whatever goes wrong is an answer in the caller's protocol."""
         if request.path == HEALTH_PATH and request.method in ("GET", "HEAD"):
