@@ -37,7 +37,12 @@ class Wire:
 
 def values(shape: Any, wire: Wire) -> st.SearchStrategy[Any]:
     """A strategy for values of a shape that satisfy all its constraints."""
-    return st.integers(0, 2**32 - 1).map(lambda seed: _Generator(seed, wire).value(shape, 0))
+    return st.integers(0, 2**32 - 1).map(lambda seed: value(shape, wire, seed))
+
+
+def value(shape: Any, wire: Wire, seed: int) -> Any:
+    """The value of a shape that belongs to ``seed``; 0 gives the least that the shape allows."""
+    return _Generator(seed, wire).value(shape, 0)
 
 
 class _Generator:
