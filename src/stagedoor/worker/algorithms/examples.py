@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stagedoor.worker.algorithms import sparse_rows
 from stagedoor.worker.algorithms.channels import Channel
 from stagedoor.worker.algorithms.csv_rows import RowsError, read_csv
 from stagedoor.worker.algorithms.failures import ClientError
@@ -153,8 +154,6 @@ def _read_parquet_file(path: Path) -> Iterator[Examples]:
 
 
 def _read_recordio_file(path: Path) -> Iterator[Examples]:
-    from scipy.sparse import csr_matrix
-
     labels: list[float] = []
     rows: list[Tensor] = []
     try:
@@ -185,7 +184,7 @@ def _read_recordio_file(path: Path) -> Iterator[Examples]:
     )
     ends = np.cumsum([0, *(len(columns) for columns in keys)])
     values = np.concatenate([row.values for row in rows]).astype(np.float32)
-    yield Examples(csr_matrix((values, np.concatenate(keys), ends), shape=(len(rows), width)), label_values)
+    yield Examples(sparse_rows.sparse_rows(values, np.concatenate(keys), ends, width), label_values)
 
 
 def _check_labels(piece: Examples, path: Path) -> None:
@@ -210,14 +209,8 @@ def _same_width(pieces: list[Examples]) -> list[Examples]:
     """Sparse pieces know only the columns they use: all get the width of the widest."""
     width = max(piece.columns for piece in pieces)
     return [
-        piece if piece.columns == width else replace(piece, features=widened(piece.features, width))
+        piece
+        if piece.columns == width
+        else replace(piece, features=sparse_rows.widened(piece.features, width))
         for piece in pieces
     ]
-
-
-def widened(features: Any, width: int) -> Any:
-    """Sparse rows with ``width`` columns, the new ones all missing."""
-    from scipy.sparse import csr_matrix
-
-    assert not isinstance(features, np.ndarray), "dense rows have all their columns"
-    return csr_matrix((features.data, features.indices, features.indptr), shape=(features.shape[0], width))

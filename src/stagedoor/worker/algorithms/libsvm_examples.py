@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stagedoor.worker.algorithms.failures import ClientError
+from stagedoor.worker.algorithms.sparse_rows import sparse_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,7 +27,7 @@ _AS_BLANKS = bytes.maketrans(b":\n\r\t", b"    ")
 class LibsvmRows:
     """The rows of one piece; as wide as the largest index they use (indices count from 0)."""
 
-    features: Any  # scipy.sparse.csr_matrix
+    features: Any
     labels: "NDArray[np.float32]"
     weights: "NDArray[np.float32] | None"
     groups: "NDArray[np.int64] | None"
@@ -34,8 +35,6 @@ class LibsvmRows:
 
 def read_libsvm_examples(piece: bytes, file_name: str, first_line: int = 1) -> LibsvmRows | None:
     """The rows of whole lines; None when all of them are blank. ClientError names the first line that is no LIBSVM."""
-    from scipy.sparse import csr_matrix
-
     text = b"\n" + piece.rstrip() + b"\n"
     if b"#" in text:
         text = _COMMENT.sub(b"", text)
@@ -69,7 +68,7 @@ def read_libsvm_examples(piece: bytes, file_name: str, first_line: int = 1) -> L
     ends = np.concatenate([[0], np.cumsum(layout.features_per_line())])
     width = int(indices.max(initial=-1)) + 1
     return LibsvmRows(
-        csr_matrix((pairs[:, 1].astype(np.float32), indices, ends), shape=(len(layout.first_of_line), width)),
+        sparse_rows(pairs[:, 1].astype(np.float32), indices, ends, width),
         numbers[layout.first_of_line].astype(np.float32),
         weights,
         groups,

@@ -4,14 +4,14 @@ Place in the flow: ``examples`` -> ``training_matrices`` -> ``xgboost_training``
 as bins (one byte for most values), piece by piece; the others need the values themselves.
 """
 
-import importlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xgboost
 
-from stagedoor.worker.algorithms.examples import Examples, widened
+from stagedoor.worker.algorithms import sparse_rows
+from stagedoor.worker.algorithms.examples import Examples
 from stagedoor.worker.algorithms.failures import ClientError
 from stagedoor.worker.algorithms.xgboost_parameters import XgboostParameters
 
@@ -43,7 +43,7 @@ def _as_wide_as(validation: list[Examples], columns: int) -> list[Examples]:
             f"feature_names mismatch: the validation channel has {found} features, the train channel has {columns}"
         )
     return [
-        Examples(widened(piece.features, columns), piece.labels, piece.weights, piece.groups)
+        Examples(sparse_rows.widened(piece.features, columns), piece.labels, piece.weights, piece.groups)
         for piece in validation
     ]
 
@@ -66,8 +66,7 @@ def _stacked(parts: list[Any]) -> Any:
         return parts[0]
     if isinstance(parts[0], np.ndarray):
         return np.concatenate(parts)
-    sparse: Any = importlib.import_module("scipy.sparse")
-    return sparse.vstack(parts, format="csr")
+    return sparse_rows.stacked(parts)
 
 
 def _joined(parts: list[Any], pieces: list[Examples], absent: float) -> "NDArray[Any] | None":
