@@ -1,1 +1,5 @@
-from browser import chromium_browser, page  # noqa: F401 - fixtures for the tests of this folder
+"""The browser for the tests of this folder."""
+
+from browser import chromium_browser, page
+
+__all__ = ["chromium_browser", "page"]

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-
 from journeys import made
+
 from stagedoor.testing import Server
 
 SLOW = """

@@ -136,8 +136,7 @@ def test_a_job_goes_through_all_states_and_leaves_its_model(play: Callable[..., 
             ("Completed", "Training job completed"),
         ]
         assert all(
-            earlier["EndTime"] == later["StartTime"]
-            for earlier, later in itertools.pairwise(transitions)
+            earlier["EndTime"] == later["StartTime"] for earlier, later in itertools.pairwise(transitions)
         )
         assert done["ModelArtifacts"] == {"S3ModelArtifacts": f"s3://{BUCKET}/out/job/output/model.tar.gz"}
         assert house.read("out/job/output/model.tar.gz") == MODEL

@@ -6,6 +6,7 @@ import importlib
 from collections.abc import Iterator
 from functools import cache
 from types import ModuleType
+from typing import cast
 
 from botocore import xform_name
 
@@ -41,7 +42,16 @@ MODULES: dict[str, tuple[str, ...]] = {
     "sagemaker": ("models", "endpoint_configs", "endpoints", "training_jobs", "transform_jobs", "tags"),
     "sagemaker-runtime": ("invocations",),
     "lambda": ("functions", "invocations", "versions", "aliases", "permissions", "tags"),
-    "apigateway": ("apis", "resources", "methods", "integrations", "deployments", "stages", "method_tests", "tags"),
+    "apigateway": (
+        "apis",
+        "resources",
+        "methods",
+        "integrations",
+        "deployments",
+        "stages",
+        "method_tests",
+        "tags",
+    ),
     "logs": ("groups", "streams", "events"),
     "cloudwatch": (),
 }
@@ -66,7 +76,7 @@ def operations(service: str) -> dict[str, Operation]:
                 and not name.startswith("_")
                 and getattr(value, "__module__", "") == module.__name__
             ):
-                found[name] = value
+                found[name] = cast("Operation", value)
     return found
 
 

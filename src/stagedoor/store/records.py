@@ -11,7 +11,7 @@ where AWS has one, times as epoch seconds.
 import contextlib
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -143,7 +143,8 @@ def _record(row: tuple[str, str, str, str, int, bytes]) -> Record:
 
 def _get(connection: sqlite3.Connection, key: Key) -> Record | None:
     row = connection.execute(
-        f"SELECT {_COLUMNS} FROM records WHERE kind=? AND account_id=? AND region=? AND name=?", key
+        f"SELECT {_COLUMNS} FROM records WHERE kind=? AND account_id=? AND region=? AND name=?",
+        key,  # noqa: S608 - constants only
     ).fetchone()
     return _record(row) if row else None
 
@@ -168,7 +169,7 @@ def _list(
     if after:
         conditions.append("name>?")
         values.append(after)
-    sql = f"SELECT {_COLUMNS} FROM records WHERE {' AND '.join(conditions)} ORDER BY account_id, region, name"
+    sql = f"SELECT {_COLUMNS} FROM records WHERE {' AND '.join(conditions)} ORDER BY account_id, region, name"  # noqa: S608 - constants only
     if limit is not None:
         sql += f" LIMIT {int(limit)}"
     return [_record(row) for row in connection.execute(sql, values)]
@@ -198,7 +199,7 @@ class _SqliteTransaction:
         record = Record(key, dict(document), 1)
         try:
             self._connection.execute(
-                f"INSERT INTO records ({_COLUMNS}) VALUES (?,?,?,?,1,?)",
+                f"INSERT INTO records ({_COLUMNS}) VALUES (?,?,?,?,1,?)",  # noqa: S608 - constants only
                 (*key, orjson.dumps(record.document)),
             )
         except sqlite3.IntegrityError as error:
@@ -213,7 +214,7 @@ class _SqliteTransaction:
             raise ConflictError(key, expect, found.revision if found else None)
         record = Record(key, dict(document), revision + 1)
         self._connection.execute(
-            f"INSERT OR REPLACE INTO records ({_COLUMNS}) VALUES (?,?,?,?,?,?)",
+            f"INSERT OR REPLACE INTO records ({_COLUMNS}) VALUES (?,?,?,?,?,?)",  # noqa: S608 - constants only
             (*key, record.revision, orjson.dumps(record.document)),
         )
         self.touched.add(key)
@@ -274,7 +275,7 @@ class SqliteRecords:
         return _list(self._reader(), kind, account_id, region, prefix, after, limit)
 
     @contextlib.contextmanager
-    def transaction(self) -> Iterator[Transaction]:
+    def transaction(self) -> Generator[Transaction]:
         with self._lock:
             self._writer.execute("BEGIN IMMEDIATE")
             transaction = _SqliteTransaction(self._writer)

@@ -16,8 +16,10 @@ async def test_invoke_method(call: Call, request: dict[str, Any]) -> dict[str, A
     api, resources = await asyncio.to_thread(_load, call, request)
     resource = resources[request["resourceId"]]
     path, _, query = (request.get("pathWithQueryString") or quote(resource["path"])).partition("?")
-    headers = [(name, value) for name, value in (request.get("headers") or {}).items()]
-    for name, values in (request.get("multiValueHeaders") or {}).items():
+    single: dict[str, str] = request.get("headers") or {}
+    multiple_given: dict[str, list[str]] = request.get("multiValueHeaders") or {}
+    headers = list(single.items())
+    for name, values in multiple_given.items():
         headers += [(name, value) for value in values]
     if call.house.try_method is None:
         raise RuntimeError("the house has no public listener")
