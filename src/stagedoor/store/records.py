@@ -143,8 +143,8 @@ def _record(row: tuple[str, str, str, str, int, bytes]) -> Record:
 
 def _get(connection: sqlite3.Connection, key: Key) -> Record | None:
     row = connection.execute(
-        f"SELECT {_COLUMNS} FROM records WHERE kind=? AND account_id=? AND region=? AND name=?",
-        key,  # noqa: S608 - constants only
+        f"SELECT {_COLUMNS} FROM records WHERE kind=? AND account_id=? AND region=? AND name=?",  # noqa: S608 - constants only
+        key,
     ).fetchone()
     return _record(row) if row else None
 
