@@ -82,13 +82,15 @@ $(DEV_STAMP): requirements/dev.txt pyproject.toml | $(UV) $(BIN)/python
 	@touch $@ $(DEMO_STAMP)
 
 COMPILE = "$(UV)" pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
-	--no-emit-index-url --no-emit-package pandas --no-annotate --no-header
+	--no-emit-index-url --no-annotate --no-header $(LOCK_FLAGS)
+# pyproject.toml leaves pandas out, which the demo's reviews ask for and do not need; the other clients do need it.
+OURS = $(COMPILE) --no-emit-package pandas pyproject.toml --extra demo --group build
 
 lock: | $(UV)
-	$(COMPILE) $(LOCK_FLAGS) pyproject.toml --extra demo --group build --output-file requirements/demo.txt
-	$(COMPILE) $(LOCK_FLAGS) pyproject.toml --extra demo --extra parquet --group build --group dev --output-file requirements/dev.txt
-	echo 'sagemaker>=2.257,<3' | $(COMPILE) $(LOCK_FLAGS) - --output-file requirements/sagemaker-v2.txt
-	echo uv | $(COMPILE) $(LOCK_FLAGS) - --output-file requirements/uv.txt
+	$(OURS) --output-file requirements/demo.txt
+	$(OURS) --extra parquet --group dev --output-file requirements/dev.txt
+	echo 'sagemaker>=2.257,<3' | $(COMPILE) --no-config - --output-file requirements/sagemaker-v2.txt
+	echo uv | $(COMPILE) --no-config - --output-file requirements/uv.txt
 	@if grep -nE '(://|^-)' requirements/*.txt; then echo "an address got into a requirements file" >&2; exit 1; fi
 
 clean:
