@@ -10,7 +10,11 @@ from stagedoor.testing import Server
 def role(server: Server, name: str, service: str, *policies: str) -> str:
     """A role that ``service`` may assume, with AWS managed policies attached; gives its ARN."""
     iam = server.client("iam")
-    trust = {"Effect": "Allow", "Principal": {"Service": f"{service}.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    trust = {
+        "Effect": "Allow",
+        "Principal": {"Service": f"{service}.amazonaws.com"},
+        "Action": "sts:AssumeRole",
+    }
     arn = iam.create_role(
         RoleName=name,
         AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]}),
