@@ -1,6 +1,7 @@
 """Values of a service model's shapes, derived from the model: hypothesis picks a seed, the shape does the rest."""
 
 import string
+import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -9,6 +10,9 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from wire import regular_text
+
+# Each parameter of a test wraps the settings of the one before, and hypothesis looks `database` up through all of them.
+sys.setrecursionlimit(max(sys.getrecursionlimit(), 20_000))
 
 # Few examples, since there are more than a thousand operations; the same ones in every run.
 FEW = settings(
