@@ -71,13 +71,13 @@ $(VENV)/.uv/bin/uv: requirements/uv.txt | $(BIN)/python
 $(DEMO_STAMP): requirements/demo.txt pyproject.toml | $(UV) $(BIN)/python
 	@echo "installing the pinned packages"
 	@if [ ! -e $(DEV_STAMP) ]; then \
-	  "$(UV)" pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r requirements/demo.txt && \
+	  "$(UV)" pip install --quiet --compile-bytecode --python $(BIN)/python --no-deps --require-hashes -r requirements/demo.txt && \
 	  "$(UV)" pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .; fi
 	@touch $@
 
 $(DEV_STAMP): requirements/dev.txt pyproject.toml | $(UV) $(BIN)/python
 	@echo "installing the pinned packages for development"
-	@"$(UV)" pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r requirements/dev.txt
+	@"$(UV)" pip install --quiet --compile-bytecode --python $(BIN)/python --no-deps --require-hashes -r requirements/dev.txt
 	@"$(UV)" pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@ $(DEMO_STAMP)
 
