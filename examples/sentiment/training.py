@@ -62,7 +62,7 @@ def train(place: Place, plan: Plan, role: str, image: str, step: Step) -> Traine
         return described
 
     described = wait_until(
-        look, lambda seen: seen["TrainingJobStatus"] in {"Completed", "Failed", "Stopped"}, 2.0
+        look, lambda seen: seen["TrainingJobStatus"] in {"Completed", "Failed", "Stopped"}, 1.0
     )
     if described["TrainingJobStatus"] != "Completed":
         raise JobFailed(f"the training job {name} ended as {described['TrainingJobStatus']}: "
