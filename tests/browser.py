@@ -8,8 +8,9 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium_browser() -> Iterator[Browser]:
+    """One browser for a module's tests. No longer: Playwright's event loop runs as long as it does, in this thread."""
     path = chromium.find()
     if path is None:
         if os.environ.get("CI"):
