@@ -12,8 +12,9 @@ import logging
 import os
 import secrets
 import signal
+import sqlite3
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
 from functools import partial
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
@@ -26,6 +27,7 @@ from stagedoor.authz.session_tokens import SessionTokens
 from stagedoor.domain import ids
 from stagedoor.domain.clock import SystemClock, iso8601_ms
 from stagedoor.engine.local import LocalEngine
+from stagedoor.front import regions
 from stagedoor.front.access_log import AccessLog
 from stagedoor.front.listener import SignedListener
 from stagedoor.http.connection import Handler, Server
@@ -57,6 +59,7 @@ log = logging.getLogger(__name__)
 
 SHUTDOWN_GRACE_S = 5.0
 LOCK_ATTEMPTS = 6
+_RESTORE = "Restore it from a copy, or choose another directory with --data."
 LOG_FILE_BYTES = 16 * 1024 * 1024
 
 
@@ -80,7 +83,7 @@ class Running:
     api: str
     public: str
     keys: Keys
-    first_start: bool
+    made_root_key: bool
 
 
 def prepare_data_dir(settings: Settings) -> IO[str]:
@@ -114,18 +117,33 @@ def prepare_data_dir(settings: Settings) -> IO[str]:
     return lock
 
 
-def load_keys(settings: Settings) -> Keys:
-    """The server's keys: made at the first start; the root pair of the settings wins and is remembered."""
+def load_keys(settings: Settings) -> tuple[Keys, bool]:
+    """The server's keys, and whether the root key was made now: the root pair of the settings wins, then what is stored.
+
+    StartError when the file cannot be read: new keys would lock everybody out of what is stored.
+    """
     path = settings.data / "keys.json"
-    stored: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+    try:
+        stored: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+        kept = {str(name): str(value) for name, value in stored.items()}
+        bytes.fromhex(kept.get("session_secret", ""))
+    except (OSError, ValueError, AttributeError) as error:
+        raise StartError(f"{path} cannot be read: {error}. {_RESTORE}") from error
+    access_key_id = settings.root_access_key_id or kept.get("root_access_key_id")
     keys = Keys(
-        settings.root_access_key_id or stored.get("root_access_key_id") or ids.iam_id("AKIA"),
-        settings.root_secret_access_key or stored.get("root_secret_access_key") or ids.secret_access_key(),
-        stored.get("session_secret") or secrets.token_hex(32),
+        access_key_id or ids.iam_id("AKIA"),
+        settings.root_secret_access_key or kept.get("root_secret_access_key") or ids.secret_access_key(),
+        kept.get("session_secret") or secrets.token_hex(32),
     )
-    if dataclasses.asdict(keys) != stored:
-        write_private(path, json.dumps(dataclasses.asdict(keys), indent=1))
-    return keys
+    return keys, not access_key_id
+
+
+def keep_keys(settings: Settings, keys: Keys) -> None:
+    """Write ``DIR/keys.json`` unless it says the same already."""
+    path = settings.data / "keys.json"
+    text = json.dumps(dataclasses.asdict(keys), indent=1)
+    if not path.exists() or path.read_text() != text:
+        write_private(path, text)
 
 
 def write_private(path: Path, text: str) -> None:
@@ -151,6 +169,15 @@ def root_accounts(settings: Settings, keys: Keys) -> tuple[RootAccount, ...]:
     return (own, *(account for account in further if account.access_key_id != own.access_key_id))
 
 
+@contextlib.contextmanager
+def _database(path: Path) -> Generator[Path]:
+    """StartError naming the file when it cannot be opened as the database it is."""
+    try:
+        yield path
+    except sqlite3.Error as error:
+        raise StartError(f"{path} cannot be used: {error}. {_RESTORE}") from error
+
+
 class Application:
     """One server: opened once, closed once."""
 
@@ -159,8 +186,7 @@ class Application:
         self._clock = SystemClock()
         self._closing = contextlib.AsyncExitStack()
         self._servers: list[Server] = []
-        self.first_start = not (settings.data / "keys.json").exists()
-        self.keys = load_keys(settings)
+        self.keys, self._made_root_key = load_keys(settings)
 
     async def open(self) -> Running:
         """Bind the listeners, then let the reconcilers make the world match the store. StartError names the port."""
@@ -175,7 +201,9 @@ class Application:
         self._public = await self._listen("public", public.handle)
         await self._reconcile(house, engine)
         self._in_background(signed.warm)
-        running = Running(self._api, self._public, self.keys, self.first_start)
+        # Not before: a start that fails has shown nobody the root key, so the next one makes and shows another.
+        keep_keys(settings, self.keys)
+        running = Running(self._api, self._public, self.keys, self._made_root_key)
         self._write_instance(running)
         return running
 
@@ -186,12 +214,14 @@ class Application:
 
     def _furnish(self) -> tuple[House, LocalEngine]:
         settings, data = self._settings, self._settings.data
-        records = SqliteRecords(data / "state.sqlite")
+        with _database(data / "state.sqlite") as path:
+            records = SqliteRecords(path)
         self._closing.callback(records.close)
         contents = Contents(data / "contents")
         objects = ObjectRows(data / "state.sqlite", contents)
         self._closing.callback(objects.close)
-        log_events = LogEvents(data / "logs.sqlite", self._clock)
+        with _database(data / "logs.sqlite") as path:
+            log_events = LogEvents(path, self._clock)
         self._closing.callback(log_events.close)
         session_tokens = SessionTokens(bytes.fromhex(self.keys.session_secret))
         log_writer = LogWriter(log_events)
@@ -384,6 +414,10 @@ async def _serve(settings: Settings, on_ready: Callable[[Running], None]) -> Non
 
 def run(settings: Settings, on_ready: Callable[[Running], None]) -> None:
     """Serve until SIGINT or SIGTERM. StartError says why it could not start."""
+    if not regions.is_region(settings.region):
+        raise StartError(
+            f"region = {settings.region!r} is no region of AWS. Choose one, e.g. us-east-1 or eu-central-1."
+        )
     os.umask(0o077)
     lock = prepare_data_dir(settings)
     try:

@@ -4,6 +4,7 @@
 """
 
 import dataclasses
+import math
 import re
 import tomllib
 import typing
@@ -65,6 +66,9 @@ class Settings:
     log_level: str = _doc("Level of the server's own log: `debug`, `info`, `warning`, `error`.", "info")
 
 
+_NUMBERS = [name for name, wanted in typing.get_type_hints(Settings).items() if wanted in (int, float)]
+
+
 def _convert(name: str, value: Any, wanted: type, source: str) -> Any:
     try:
         if wanted is Path:
@@ -83,6 +87,10 @@ def _check(settings: Settings) -> None:
         )
     if settings.engine not in ("local",):
         raise SettingError(f"engine = {settings.engine!r} is not available. This release has: local.")
+    for name in _NUMBERS:
+        value = getattr(settings, name)
+        if not 0 <= value < math.inf:
+            raise SettingError(f"{name} = {value} is out of range: it is a number from 0 up.")
     for name in ("api", "public"):
         address(getattr(settings, name), name)
     if settings.log_level not in ("debug", "info", "warning", "error"):

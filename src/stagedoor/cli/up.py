@@ -39,7 +39,7 @@ def command(
         click.echo(f"  AWS APIs, signed   {server.api}")
         click.echo(f"  public APIs, web   {server.public}")
         click.echo(f"  data               {settings.data}")
-        if server.first_start:
+        if server.made_root_key:
             click.echo("  root key, shown once (`stagedoor env` has it from now on):")
             click.echo(f"    AWS_ACCESS_KEY_ID={server.keys.root_access_key_id}")
             click.echo(f"    AWS_SECRET_ACCESS_KEY={server.keys.root_secret_access_key}")
