@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import dataclasses
 import fcntl
+import gc
 import json
 import logging
 import os
@@ -200,7 +201,7 @@ class Application:
         self._api = await self._listen("api", signed.handle)
         self._public = await self._listen("public", public.handle)
         await self._reconcile(house, engine)
-        self._in_background(signed.warm)
+        self._in_background(partial(_warm, signed))
         # Not before: a start that fails has shown nobody the root key, so the next one makes and shows another.
         keep_keys(settings, self.keys)
         running = Running(self._api, self._public, self.keys, self._made_root_key)
@@ -357,6 +358,13 @@ class Application:
         for server in reversed(self._servers):
             await server.close(SHUTDOWN_GRACE_S)
         await self._closing.aclose()
+
+
+def _warm(signed: SignedListener) -> None:
+    """Load what first requests need, and keep the collector from walking through it again and again."""
+    signed.warm()
+    gc.collect()
+    gc.freeze()
 
 
 class _JsonLines(logging.Formatter):

@@ -1,5 +1,6 @@
 """An operation's result to the answer of its protocol: the last step of a request that went well."""
 
+import re
 from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from botocore.model import OperationModel
 
 __all__ = ["Answer", "serialise"]
+
+_ENDS_LINE = re.compile(r"[\r\n\0]").search
 
 
 def serialise(
@@ -140,7 +143,7 @@ class _Plan:
             entries: Mapping[str, Any] = result.get(name) or {}
             headers += [(prefix + key, str(text)) for key, text in entries.items()]
         for name, text in headers:
-            if any(character in name or character in text for character in "\r\n\0"):
+            if _ENDS_LINE(name) or _ENDS_LINE(text):
                 raise ValueError(f"the header {name!r} would hold a line end")
         return headers
 
