@@ -128,6 +128,20 @@ def test_a_wrong_list_of_parts_changes_nothing(s3: Any) -> None:
     assert code(lambda: complete(s3, upload_id, parts)) == "NoSuchUpload"
 
 
+def test_a_completion_sent_again_is_answered_again(s3: Any) -> None:
+    upload_id, parts = upload(s3)
+    first = complete(s3, upload_id, parts, IfNoneMatch="*")
+    again = complete(s3, upload_id, parts, IfNoneMatch="*")
+    shown = ("ETag", "Location", "Bucket", "Key", "ChecksumType", "ChecksumCRC64NVME")
+    assert [first[name] for name in shown if name in first] == [
+        again[name] for name in shown if name in again
+    ]
+    assert s3.get_object(Bucket="bucket", Key="key")["Body"].read() == WHOLE
+    s3.put_object(Bucket="bucket", Key="key", Body=b"newer")
+    assert code(lambda: complete(s3, upload_id, parts)) == "NoSuchUpload"
+    assert s3.get_object(Bucket="bucket", Key="key")["Body"].read() == b"newer"
+
+
 def test_all_parts_but_the_last_have_a_minimum_size(s3: Any) -> None:
     upload_id = s3.create_multipart_upload(Bucket="bucket", Key="key")["UploadId"]
     parts = [

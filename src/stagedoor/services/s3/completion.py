@@ -15,12 +15,40 @@ from stagedoor.http.message import Request
 from stagedoor.services.s3 import errors, integrity
 from stagedoor.services.s3.members import document, documents, text
 from stagedoor.store.checksums import ALGORITHMS
+from stagedoor.store.object_listing import ObjectRow
 from stagedoor.store.object_rows import CompletedPart, NewObject
 from stagedoor.store.upload_rows import Part, Upload
 
 PART_MIN_BYTES: Final = 5 * 1024**2
 OBJECT_MAX_BYTES: Final = 50 * 1024**4
 _OWN: Final = ("checksum", "initiator")
+_UPLOAD: Final = "uploadId"
+"""The attribute of an object that says which upload made it."""
+
+
+def location(bucket: str, key: str, request: Request | None) -> str:
+    """The URL of the object, as the client addresses this server."""
+    path = f"/{bucket}/{quote(key)}"
+    if request is None or "host" not in request.header:
+        return path
+    return f"{request.scheme}://{request.header['host']}{path}"
+
+
+def made_by(row: ObjectRow, request: Mapping[str, Any]) -> bool:
+    """Whether this very request made the object before: a client that lost the answer sends it again, and AWS answers again."""
+    if row.attributes.get(_UPLOAD) != request["UploadId"]:
+        return False
+    listed = documents(document(request, "MultipartUpload"), "Parts")
+    try:
+        return row.etag == _etag([text(entry, "ETag").strip('"') for entry in listed])
+    except ValueError:
+        return False
+
+
+def _etag(parts: Sequence[str]) -> str:
+    """The ETag of an object of parts with these; ValueError for what is none."""
+    digest = hashlib.md5(b"".join(bytes.fromhex(etag) for etag in parts), usedforsecurity=False)
+    return f"{digest.hexdigest()}-{len(parts)}"
 
 
 class Completion:
@@ -31,13 +59,6 @@ class Completion:
         self._request = request
         self._now = now
         self._checksum: Mapping[str, Any] = upload.attributes["checksum"]
-
-    def location(self, request: Request | None) -> str:
-        """The URL of the object, as the client addresses this server."""
-        path = f"/{self._upload.bucket}/{quote(self._upload.key)}"
-        if request is None or "host" not in request.header:
-            return path
-        return f"{request.scheme}://{request.header['host']}{path}"
 
     def plan(self, present: Mapping[int, Part]) -> tuple[Sequence[int], NewObject]:
         """Which parts make the object, and the object. InvalidPart, InvalidPartOrder, EntityTooSmall, BadDigest, …"""
@@ -101,8 +122,8 @@ class Completion:
             raise AwsError(
                 "EntityTooLarge", "Your proposed upload exceeds the maximum allowed size", status=400
             )
-        digest = hashlib.md5(b"".join(bytes.fromhex(part.etag) for part in parts), usedforsecurity=False)
         attributes = {name: value for name, value in self._upload.attributes.items() if name not in _OWN}
+        attributes[_UPLOAD] = self._upload.upload_id
         name: str = self._checksum["algorithm"]
         attributes["Checksum"] = {
             "algorithm": name,
@@ -113,7 +134,7 @@ class Completion:
         shown = self._checksum["stated"]
         return NewObject(
             size_bytes=size_bytes,
-            etag=f"{digest.hexdigest()}-{len(parts)}",
+            etag=_etag([part.etag for part in parts]),
             last_modified=self._now,
             segments=(),
             attributes=attributes,

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from stagedoor.services.call import Call
 from stagedoor.services.s3 import (
+    completion,
     copy_sources,
     errors,
     integrity,
@@ -13,7 +14,6 @@ from stagedoor.services.s3 import (
     preconditions,
     ranges,
 )
-from stagedoor.services.s3.completion import Completion
 from stagedoor.services.s3.lookup import as_s3_errors, bucket_of, check_key, shown_version
 from stagedoor.services.s3.members import text
 from stagedoor.services.s3.owners import canonical_user_id, owner
@@ -184,23 +184,25 @@ def _copy_part(call: Call, request: dict[str, Any], number: int) -> _Answer:
 
 
 def complete_multipart_upload(call: Call, request: dict[str, Any]) -> _Answer:
-    """Make the object of the listed parts."""
+    """Make the object of the listed parts, or answer again for the object that this request made before."""
     object_headers.refuse_unbuilt(request)
     preconditions.check_write_headers(request)
-    bucket, upload = _upload_of(call, request)
-    completion = Completion(upload, request, call.now)
-    with as_s3_errors(request):
-        row = call.house.objects.uploads.complete(
-            bucket.name,
-            upload.key,
-            upload.upload_id,
-            completion.plan,
-            lambda current: preconditions.check_write(request, current),
-        )
+    bucket, key = bucket_of(call, request), check_key(request["Key"])
+    row = call.house.objects.get(bucket.name, key)
+    if row is None or not completion.made_by(row, request):
+        _, upload = _upload_of(call, request)
+        with as_s3_errors(request):
+            row = call.house.objects.uploads.complete(
+                bucket.name,
+                upload.key,
+                upload.upload_id,
+                completion.Completion(upload, request, call.now).plan,
+                lambda current: preconditions.check_write(request, current),
+            )
     return {
-        "Location": completion.location(call.request),
+        "Location": completion.location(bucket.name, key, call.request),
         "Bucket": bucket.name,
-        "Key": upload.key,
+        "Key": key,
         "ETag": f'"{row.etag}"',
         "VersionId": shown_version(bucket, row),
         **object_headers.encryption_members(row),
