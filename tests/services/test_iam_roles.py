@@ -102,6 +102,15 @@ def test_what_is_not_built_is_refused_by_name(iam: Any) -> None:
     assert "PermissionsBoundary" in message
 
 
+def test_tag_keys_of_aws_are_not_given_away(iam: Any, stagedoor: Server) -> None:
+    name = make_role(stagedoor)["RoleName"]
+    assert refusal(iam.tag_role, RoleName=name, Tags=[{"Key": "AWS:x", "Value": "1"}])[:2] == (
+        400,
+        "InvalidInput",
+    )
+    assert iam.list_role_tags(RoleName=name)["Tags"] == []
+
+
 def test_updates(iam: Any, stagedoor: Server) -> None:
     name = make_role(stagedoor)["RoleName"]
     iam.update_role(RoleName=name, Description="two", MaxSessionDuration=43200)

@@ -97,8 +97,11 @@ def tags(given: Sequence[Mapping[str, str]] | None) -> list[dict[str, str]]:
 def merged_tags(
     present: Sequence[Mapping[str, str]], given: Sequence[Mapping[str, str]]
 ) -> list[dict[str, str]]:
-    """The tags after TagRole and the like. Keys compare without regard to case."""
+    """The tags after TagRole and the like. Keys compare without regard to case; those of ``aws:`` are not the user's."""
     names = [tag["Key"].lower() for tag in given]
+    for name in names:
+        if name.startswith("aws:"):
+            raise invalid_input(f"The tag key {name!r} begins with aws:, which is reserved for AWS.")
     if len(set(names)) != len(names):
         raise invalid_input("Duplicate tag keys found. Please note that Tag keys are case insensitive.")
     found = [dict(tag) for tag in present if tag["Key"].lower() not in names]
