@@ -51,6 +51,7 @@ def test_headers_of_the_connection_are_not_the_functions() -> None:
         (b'"text"', "str"),
         (b"[1]", "list"),
         (b'{"statusCode": 200, "answer": 1}', "answer"),
+        (b'{"cookies": ["a=1"]}', "cookies"),
         (b'{"statusCode": "ok"}', "statusCode"),
         (b'{"statusCode": 99}', "statusCode"),
         (b'{"statusCode": true}', "statusCode"),

@@ -148,6 +148,7 @@ def test_the_event_is_built_as_aws_builds_it(make_api: Callable[..., Api]) -> No
     )
     assert "content-length" not in lower
     assert lower["x-amzn-trace-id"].startswith("Root=1-")
+    assert headers["X-Amzn-Trace-Id"] == lower["x-amzn-trace-id"]
     assert set(event["multiValueHeaders"]) == set(event["headers"])
     assert (context["apiId"], context["stage"], context["path"]) == (api.id, "prod", "/prod/films/a%20b")
     assert (context["resourcePath"], context["deploymentId"]) == ("/films/{id}", deployment_id)
@@ -297,6 +298,11 @@ def test_test_invoke_method_runs_what_is_not_deployed(make_api: Callable[..., Ap
     answer = api.client.test_invoke_method(**place, pathWithQueryString="/films?x=1", body="hi")
     event = json.loads(answer["body"])
     assert (answer["status"], event["body"], event["queryStringParameters"]) == (200, "hi", {"x": "1"})
+    assert (event["headers"], event["multiValueHeaders"]) == (None, None)
+    context = event["requestContext"]
+    assert (context["path"], context["stage"]) == ("/films", "test-invoke-stage")
+    assert (context["domainName"], context["domainPrefix"]) == ("testPrefix.testDomainName", "testPrefix")
+    assert context["identity"]["sourceIp"] == "test-invoke-source-ip"
 
 
 def test_what_was_put_is_what_is_got(make_api: Callable[..., Api]) -> None:

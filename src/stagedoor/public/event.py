@@ -16,6 +16,7 @@ from stagedoor.public.match import Match
 _NOT_FORWARDED = frozenset(
     {"connection", "content-length", "expect", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
 )
+TRIAL_DOMAIN = "testPrefix.testDomainName"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,8 @@ class PublicRequest:
     request_id: str
     extended_request_id: str
     time_s: float
+    is_trial: bool = False
+    """Made by TestInvokeMethod, not by a client: it came through no proxy and to no domain."""
 
     def header(self, name: str) -> str:
         """The last value of a header, by lower-case name; empty when it is not there."""
@@ -90,14 +93,14 @@ def proxy_event(request: PublicRequest, stage: DeployedStage, found: Match) -> d
 
 
 def _request_context(request: PublicRequest, stage: DeployedStage, found: Match) -> dict[str, Any]:
-    host = request.header("host").partition(":")[0]
+    host = TRIAL_DOMAIN if request.is_trial else request.header("host").partition(":")[0]
     context: dict[str, Any] = {
         "resourceId": found.resource["id"],
         "resourcePath": found.resource["path"],
         "httpMethod": request.http_method,
         "extendedRequestId": request.extended_request_id,
         "requestTime": as_datetime(request.time_s).strftime("%d/%b/%Y:%H:%M:%S +0000"),
-        "path": f"/{stage.stage}{request.path}",
+        "path": request.path if request.is_trial else f"/{stage.stage}{request.path}",
         "accountId": stage.account_id,
         "protocol": request.protocol,
         "stage": stage.stage,
@@ -130,6 +133,8 @@ def _request_context(request: PublicRequest, stage: DeployedStage, found: Match)
 def _forwarded(request: PublicRequest) -> dict[str, list[str]]:
     """Headers by name, in order; the same name in two spellings stays two, as AWS has it."""
     pairs = [(name, value) for name, value in request.headers if name.lower() not in _NOT_FORWARDED]
+    if request.is_trial:
+        return _grouped(pairs)
     earlier = request.header("x-forwarded-for")
     port = request.header("host").rpartition(":")[2]
     added = {

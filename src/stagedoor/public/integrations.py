@@ -54,6 +54,8 @@ async def answer(
             done = mock.response(request, stage, integration, found.resource["path"])
         else:
             done = await _function(house, request, stage, found, integration)
+            if trace_id := request.header("x-amzn-trace-id"):
+                done.headers = [*done.headers, ("X-Amzn-Trace-Id", trace_id)]
         done.headers = [*done.headers, *trace_headers(request)]
         return done
     except mock.MockError as error:

@@ -99,6 +99,7 @@ class PublicListener:
             ids.request_id(),
             secrets.token_urlsafe(11) + "=",
             self._house.clock.now(),
+            is_trial=True,
         )
         found = match.match(stage.routes, described.http_method, trial.path)
         if found is None or found.resource["id"] != trial.resource_id:

@@ -12,7 +12,7 @@ import orjson
 from stagedoor.http.message import Response
 from stagedoor.public.event import media_type_is_binary
 
-_MEMBERS = frozenset({"statusCode", "headers", "multiValueHeaders", "body", "isBase64Encoded", "cookies"})
+_MEMBERS = frozenset({"statusCode", "headers", "multiValueHeaders", "body", "isBase64Encoded"})
 # API Gateway answers these by itself, and hands the function's own on under another name.
 _REMAPPED = frozenset(
     {"authorization", "connection", "content-md5", "date", "host", "server", "user-agent", "www-authenticate"}
