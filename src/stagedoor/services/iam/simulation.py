@@ -13,10 +13,22 @@ from stagedoor.services.permissions import caller_context
 
 _DECISIONS: Final = {(True, False): "allowed", (False, True): "explicitDeny", (False, False): "implicitDeny"}
 
+_NOT_YET: Final = (
+    "PermissionsBoundaryPolicyInputList",
+    "OrderedOrganizationPolicyInputList",
+    "PolicyExclusionList",
+    "ResourceHandlingOption",
+    "ResourceOwner",
+)
+
 
 def simulate_principal_policy(call: Call, request: dict[str, Any]) -> dict[str, Any]:
     """The decisions about a user's or role's policies, together with further ones that the request gives."""
     source = _source(call, request["PolicySourceArn"])
+    if request.get("CallerArn", source.arn) != source.arn:
+        raise entities.invalid_input(
+            "CallerArn other than PolicySourceArn is not supported by stagedoor yet. Leave it out."
+        )
     policies = [*source.policies, *_checked(request.get("PolicyInputList", ()))]
     return _simulate(request, source, policies)
 
@@ -55,11 +67,13 @@ def _source(call: Call, source_arn: str) -> Caller:
 
 
 def _simulate(request: Mapping[str, Any], caller: Caller, policies: Sequence[str]) -> dict[str, Any]:
-    for unsupported in ("PermissionsBoundaryPolicyInputList", "ResourceHandlingOption"):
+    for unsupported in _NOT_YET:
         if request.get(unsupported):
             raise entities.invalid_input(f"{unsupported} is not supported by stagedoor yet. Leave it out.")
     context: dict[str, str | list[str]] = {**caller_context(caller)}
     for entry in request.get("ContextEntries", ()):
+        if "ContextKeyName" not in entry:
+            raise entities.invalid_input("An entry of ContextEntries has no ContextKeyName.")
         values = entry.get("ContextKeyValues", [])
         context[entry["ContextKeyName"].lower()] = values[0] if len(values) == 1 else list(values)
     resource_policy = request.get("ResourcePolicy")

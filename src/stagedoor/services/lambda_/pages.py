@@ -1,7 +1,6 @@
 """Pages of lists: ``MaxItems`` and ``Marker`` in, ``NextMarker`` out; used by every list operation."""
 
 import base64
-import binascii
 from collections.abc import Mapping
 from typing import Any
 
@@ -39,5 +38,5 @@ def _name(item: Document) -> str:
 def _read(marker: str) -> str:
     try:
         return base64.b64decode(marker, altchars=b"-_", validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # not ASCII, not base64, not UTF-8
         raise invalid(f"The marker {marker!r} is none that was answered as NextMarker.") from None
