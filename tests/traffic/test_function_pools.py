@@ -16,7 +16,7 @@ from stagedoor.traffic.function_output import INIT, FunctionOutput
 from stagedoor.traffic.function_pools import Demand, FunctionPools, FunctionWorker, StartFailedError
 from stagedoor.traffic.function_routes import FunctionRoute, FunctionVersion, RouteKey, VersionKey
 from stagedoor.traffic.log_writer import LogPlace, LogWriter
-from stagedoor.worker.specs import INIT_OUTPUT_END, output_end
+from stagedoor.worker.specs import INIT_OUTPUT_END, one_event, output_end
 
 ACCOUNT, REGION = "000000000000", "us-east-1"
 PLACE = LogPlace(ACCOUNT, REGION, "/aws/lambda/f", "s")
@@ -362,6 +362,39 @@ def test_lines_are_events_however_they_arrive(tmp_path: Path, size: int) -> None
             output.feed(printed[start : start + size])
         await output.complete("r-2", 0.01)
         assert await stage.messages() == ["loading\n", "one\n", "two", "drei ü\n"]
+
+    run(tmp_path, story)
+
+
+@pytest.mark.parametrize("size", [1, 3, 1000])
+def test_a_traceback_is_one_event(tmp_path: Path, size: int) -> None:
+    async def story(stage: Stage) -> None:
+        output = output_of(stage)
+        output.begin()
+        printed = b"before\n" + one_event("[ERROR] E: no\nTraceback\n  in f").encode() + output_end("r-1")
+        # A worker that dies within an event, or prints the sign of one that goes on itself, loses nothing.
+        printed += b"half\0\n" + output_end("r-2") + b"rest\0\nof it"
+        for start in range(0, len(printed), size):
+            output.feed(printed[start : start + size])
+        output.flush()
+        traceback = "[ERROR] E: no\nTraceback\n  in f\n"
+        assert await stage.messages() == ["before\n", traceback, "half\n", "rest\nof it"]
+        assert output.tail.decode() == "before\n" + traceback + "half\nrest\nof it"
+
+    run(tmp_path, story)
+
+
+def test_an_event_that_never_ends_is_bounded(tmp_path: Path) -> None:
+    async def story(stage: Stage) -> None:
+        output = output_of(stage)
+        for _ in range(12):
+            waiting = output.feed(b"z" * 65_534 + b"\0\n")
+            if waiting is not None:
+                await waiting
+        output.flush()
+        messages = await stage.messages()
+        assert sum(message.count("z") for message in messages) == 12 * 65_534
+        assert len(messages) > 1
 
     run(tmp_path, story)
 

@@ -18,7 +18,7 @@ from stagedoor.engine.interface import Workload
 from stagedoor.engine.local import LocalEngine
 from stagedoor.engine.runtimes import Runtime, default_runtimes
 from stagedoor.traffic.channel import Channel, ChannelLostError, WorkerFailedError
-from stagedoor.worker.specs import INIT_OUTPUT_END, output_end
+from stagedoor.worker.specs import INIT_OUTPUT_END, LINE_GOES_ON, output_end
 
 ARN = "arn:aws:lambda:us-east-1:000000000000:function:reader"
 
@@ -57,6 +57,12 @@ def package(path: Path, files: Mapping[str, str]) -> Path:
         for name, text in files.items():
             target.writestr(name, dedent(text))
     return path
+
+
+def one_event(log: str) -> str:
+    """The text of output that is one log event."""
+    assert log.count("\n") == log.count(LINE_GOES_ON) + 1
+    return log.replace(LINE_GOES_ON, "\n")
 
 
 def workload(zipped: Path, handler: str = "app.handler", **environment: str) -> Workload:
@@ -262,7 +268,7 @@ def test_an_exception_is_aws_error_payload_and_is_logged(tmp_path: Path) -> None
             ],
         }
         assert list(answer) == ["errorMessage", "errorType", "requestId", "stackTrace"]
-        assert log == (
+        assert one_event(log) == (
             "[ERROR] ValueError: bad ü\n"
             "Traceback (most recent call last):\n"
             '  File "/var/task/app.py", line 2, in handler\n    return helper(event)\n'
@@ -461,7 +467,7 @@ def test_errors_of_the_initialisation_have_aws_names(
 ) -> None:
     error, log = init_error(tmp_path, code, handler)
     assert (error["errorType"], error["errorMessage"]) == (error_type, message)
-    assert log.startswith(f"[ERROR] {error_type}: {message}\n")
+    assert one_event(log).startswith(f"[ERROR] {error_type}: {message}\n")
 
 
 def test_a_syntax_error_says_where(tmp_path: Path) -> None:

@@ -10,9 +10,11 @@ from collections.abc import Awaitable
 from stagedoor.domain.clock import Clock
 from stagedoor.store.log_events import MAX_EVENT_BYTES
 from stagedoor.traffic.log_writer import LogPlace, LogWriter
+from stagedoor.worker.specs import LINE_GOES_ON
 
 _MARK = b"\x00stagedoor-end "
 _MARK_ROOM_BYTES = 256
+_GOES_ON = LINE_GOES_ON.encode()
 _TAIL_BYTES = 4096
 
 INIT = "init"
@@ -27,12 +29,13 @@ class FunctionOutput:
         self._writer = writer
         self._clock = clock
         self._buffer = bytearray()
+        self._held = b""
         self._tail = bytearray()
         self._ended: str | None = None
         self._awaited: tuple[str, asyncio.Future[None]] | None = None
 
     def feed(self, data: bytes) -> Awaitable[None] | None:
-        """Take what came; every line becomes an event. An awaitable when the worker should be made to wait."""
+        """Take what came; every line becomes an event, or goes on in one. An awaitable when the worker should wait."""
         self._buffer += data
         start = 0
         while (end := self._buffer.find(b"\n", start)) >= 0:
@@ -47,12 +50,18 @@ class FunctionOutput:
 
     def _line(self, line: bytes) -> None:
         mark = line.find(_MARK)
-        if mark < 0 or not line.endswith(b"\x00\n"):
-            for start in range(0, len(line), MAX_EVENT_BYTES):
-                self._event(line[start : start + MAX_EVENT_BYTES])
+        if mark < 0 and line.endswith(_GOES_ON) and len(self._held) + len(line) < MAX_EVENT_BYTES:
+            self._held += line.removesuffix(_GOES_ON) + b"\n"
             return
-        if mark:
-            self._event(line[:mark])
+        if mark < 0 or not line.endswith(b"\x00\n"):
+            whole = self._release() + (
+                line.removesuffix(_GOES_ON) + b"\n" if line.endswith(_GOES_ON) else line
+            )
+            for start in range(0, len(whole), MAX_EVENT_BYTES):
+                self._event(whole[start : start + MAX_EVENT_BYTES])
+            return
+        if left := self._release() + line[:mark]:
+            self._event(left)
         self._ended = line[mark + len(_MARK) : -2].decode("ascii", "replace")
         if self._awaited is not None and self._awaited[0] == self._ended and not self._awaited[1].done():
             self._awaited[1].set_result(None)
@@ -62,6 +71,11 @@ class FunctionOutput:
         if len(self._tail) > 4 * _TAIL_BYTES:
             del self._tail[:-_TAIL_BYTES]
         self._writer.write(self.place, int(self._clock.now() * 1000), data.decode("utf-8", "replace"))
+
+    def _release(self) -> bytes:
+        """The lines of an event that has not ended."""
+        held, self._held = self._held, b""
+        return held
 
     def say(self, line: str) -> None:
         """Add a line of the house's own (``START …``)."""
@@ -87,8 +101,8 @@ class FunctionOutput:
 
     def flush(self) -> None:
         """Make an event of a last line without its end."""
-        if self._buffer:
-            self._event(bytes(self._buffer))
+        if left := self._release() + bytes(self._buffer):
+            self._event(left)
             self._buffer.clear()
 
     @property

@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Iterable
 from pathlib import Path
 
-from stagedoor.worker.specs import FunctionError
+from stagedoor.worker.specs import FunctionError, one_event
 
 # Where a package lies on AWS; tracebacks name it instead of a scratch directory that nobody else ever sees.
 TASK_ROOT_ON_AWS = "/var/task"
@@ -37,7 +37,7 @@ def payload(error: BaseException, request_id: str) -> FunctionError:
 
 
 def log(error: FunctionError) -> None:
-    """Write an error to the function's log as AWS's runtime does."""
+    """Write an error to the function's log as AWS's runtime does: one event, with its traceback."""
     lines = [
         f"[ERROR] {error['errorType']}: {error['errorMessage']}"
         if error["errorMessage"]
@@ -46,7 +46,7 @@ def log(error: FunctionError) -> None:
     if error["stackTrace"]:
         lines.append("Traceback (most recent call last):")
         lines.extend(entry.rstrip("\n") for entry in error["stackTrace"])
-    sys.stdout.write("\n".join(lines) + "\n")
+    sys.stdout.write(one_event("\n".join(lines)))
 
 
 def stack_of(error: BaseException) -> list[str]:

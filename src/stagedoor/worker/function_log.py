@@ -7,6 +7,8 @@ import logging
 import sys
 import time
 
+from stagedoor.worker.specs import one_event
+
 
 class LogHandler(logging.Handler):
     """Writes records to standard output, whichever object that is now."""
@@ -15,7 +17,7 @@ class LogHandler(logging.Handler):
         super().__init__()
         self.request_id = ""
         formatter = logging.Formatter(
-            "[%(levelname)s]\t%(asctime)s.%(msecs)03dZ\t%(aws_request_id)s\t%(message)s\n",
+            "[%(levelname)s]\t%(asctime)s.%(msecs)03dZ\t%(aws_request_id)s\t%(message)s",
             "%Y-%m-%dT%H:%M:%S",
         )
         formatter.converter = time.gmtime
@@ -27,7 +29,7 @@ class LogHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            sys.stdout.write(self.format(record))
+            sys.stdout.write(one_event(self.format(record)))
         except Exception:  # noqa: BLE001 - logging reports, and never fails its caller
             self.handleError(record)
 

@@ -135,6 +135,15 @@ INIT_OUTPUT_END = b"\x00stagedoor-end init\x00\n"
 """What a function worker writes to its output when its module is loaded, just before its HELLO."""
 
 
+LINE_GOES_ON = "\0\n"
+"""How a line of a function worker's output ends when the next one belongs to the same log event."""
+
+
+def one_event(text: str) -> str:
+    """Lines (without the last one's end) as a function worker writes them to become one log event: a traceback, a record."""
+    return text.replace("\n", LINE_GOES_ON) + "\n"
+
+
 def output_end(request_id: str) -> bytes:
     """What a function worker writes to its output at the end of an invocation, just before its RESULT.
 
