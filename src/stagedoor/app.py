@@ -5,6 +5,7 @@
 
 import asyncio
 import contextlib
+import ctypes
 import dataclasses
 import fcntl
 import gc
@@ -60,6 +61,9 @@ log = logging.getLogger(__name__)
 
 SHUTDOWN_GRACE_S = 5.0
 LOCK_ATTEMPTS = 6
+# Parameters of glibc's mallopt(3).
+_M_MMAP_THRESHOLD = -3
+_M_ARENA_MAX = -8
 _RESTORE = "Restore it from a copy, or choose another directory with --data."
 LOG_FILE_BYTES = 16 * 1024 * 1024
 
@@ -420,6 +424,17 @@ async def _serve(settings: Settings, on_ready: Callable[[Running], None]) -> Non
         await application.close()
 
 
+def _bound_memory() -> None:
+    """Have glibc give back the big blocks of transfers, instead of keeping some for every thread.
+
+    Without it a 1 GB download by ten connections leaves 70 MB behind; other C libraries have no such habit.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+        mallopt(_M_ARENA_MAX, 2)
+        mallopt(_M_MMAP_THRESHOLD, 256 * 1024)
+
+
 def run(settings: Settings, on_ready: Callable[[Running], None]) -> None:
     """Serve until SIGINT or SIGTERM. StartError says why it could not start."""
     if not regions.is_region(settings.region):
@@ -427,6 +442,7 @@ def run(settings: Settings, on_ready: Callable[[Running], None]) -> None:
             f"region = {settings.region!r} is no region of AWS. Choose one, e.g. us-east-1 or eu-central-1."
         )
     os.umask(0o077)
+    _bound_memory()
     lock = prepare_data_dir(settings)
     try:
         _log_to(settings.data / "logs", settings.log_level)
