@@ -48,7 +48,8 @@ def fetch(url: str, body: bytes | None = None, **headers: str) -> tuple[int, byt
 
 
 def numbers(text: str | bytes) -> list[float]:
-    return [float(value) for value in text.split(b"," if isinstance(text, bytes) else ",")]
+    given = text.decode() if isinstance(text, bytes) else text
+    return [float(value) for value in given.split(",")]
 
 
 class Deployed:

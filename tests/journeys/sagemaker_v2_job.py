@@ -82,7 +82,7 @@ print(
             "transformed": [float(line) for line in transformed.split()],
             "instances": described["ProductionVariants"][0]["CurrentInstanceCount"],
             "status": described["EndpointStatus"],
-            "endpoints": session.sagemaker_client.list_endpoints()["Endpoints"],
+            "endpoints": session.sagemaker_client.list_endpoints(NameContains="sdk-v2")["Endpoints"],
             "metrics": [
                 m["MetricName"] for m in estimator.latest_training_job.describe()["FinalMetricDataList"]
             ],

@@ -49,14 +49,15 @@ def with_wrong_types(operation: Operation) -> Iterator[tuple[str, WrittenRequest
     """One request for each wrong type of each member of a JSON body."""
     if operation.protocol not in {"json", "rest-json"}:
         return
+    shape = operation.model.input_shape
+    if shape is None or shape.serialization.get("payload"):
+        return
     whole = operation.request(operation.smallest())
     document = json.loads(whole.body or b"{}") if not whole.body or whole.body[:1] == b"{" else None
     if document is None:
         return
     for name, member in operation.members.items():
         if member.serialization.get("location") or member.serialization.get("streaming"):
-            continue
-        if operation.model.input_shape.serialization.get("payload"):
             continue
         wire_name = member.serialization.get("name", name)
         for value in WRONG_JSON[member.type_name]:
