@@ -48,7 +48,9 @@ class _Exchange:
 
 
 class SignedListener:
-    """Answers requests of the signed listener. ``public_claims`` and ``public_answer`` serve deployed APIs here too."""
+    """Answers requests of the signed listener. ``public_claims`` and ``public_answer`` serve deployed APIs here too,
+    ``proxy_answer`` what a client asks it as its proxy.
+    """
 
     def __init__(
         self,
@@ -56,12 +58,14 @@ class SignedListener:
         health: Callable[[], bytes],
         public_claims: Callable[[Request], bool],
         public_answer: Callable[[Request], Awaitable[Response]],
+        proxy_answer: Callable[[Request], Awaitable[Response]],
         access_log: AccessLog,
     ) -> None:
         self._house = house
         self._health = health
         self._public_claims = public_claims
         self._public_answer = public_answer
+        self._proxy_answer = proxy_answer
         self._access_log = access_log
         self._threads = ThreadPoolExecutor(OPERATION_THREADS, thread_name_prefix="operation")
 
@@ -74,6 +78,8 @@ class SignedListener:
 
     async def handle(self, request: Request) -> Response:
         """One request, one response; whatever goes wrong is an answer in the caller's protocol."""
+        if request.method == "CONNECT":
+            return await self._proxy_answer(request)
         if request.path == HEALTH_PATH and request.method in ("GET", "HEAD"):
             return Response(200, [("content-type", "application/json")], self._health())
         if self._public_claims(request):
