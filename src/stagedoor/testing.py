@@ -18,7 +18,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -77,7 +76,7 @@ class Server:
         keys = json.loads((self.data / "keys.json").read_text())
         self.api, self.public, self.ca = written["api"], written["public"], written["ca"] or None
         # The same ports again after a restart: what clients hold stays true.
-        self._addresses = (urlsplit(self.api).netloc, urlsplit(self.public).netloc)
+        self._addresses = (self.api.partition("://")[2], self.public.partition("://")[2])
         self.region, self.account_id = written["region"], written["account"]
         self.access_key_id = keys["root_access_key_id"]
         self.secret_access_key = keys["root_secret_access_key"]

@@ -6,7 +6,7 @@ sign for names of this machine, of private networks and of AWS: whoever trusts i
 """
 
 import contextlib
-import datetime
+import datetime as dt
 import ipaddress
 import os
 import socket
@@ -79,7 +79,7 @@ class LocalCa:
         self._folder = folder
         self._signer: tuple[ec.EllipticCurvePrivateKey, x509.Certificate] | None = None
         self._leaf_key: ec.EllipticCurvePrivateKey | None = None
-        self._contexts: OrderedDict[tuple[str, ...], tuple[ssl.SSLContext, datetime.datetime]] = OrderedDict()
+        self._contexts: OrderedDict[tuple[str, ...], tuple[ssl.SSLContext, dt.datetime]] = OrderedDict()
 
     @property
     def certificate_path(self) -> Path:
@@ -143,7 +143,7 @@ class LocalCa:
             file.write(self._new_leaf(wanted))
             file.flush()
             context.load_cert_chain(file.name)
-        self._contexts[wanted] = context, _now() + datetime.timedelta(days=LEAF_DAYS - _RENEW_DAYS)
+        self._contexts[wanted] = context, _now() + dt.timedelta(days=LEAF_DAYS - _RENEW_DAYS)
         while len(self._contexts) > _CONTEXTS_MAX:
             self._contexts.popitem(last=False)
         return context
@@ -188,6 +188,7 @@ class LocalCa:
         from cryptography import x509
         from cryptography.hazmat.primitives import hashes, serialization
         from cryptography.hazmat.primitives.asymmetric import ec
+        from cryptography.x509.oid import ExtendedKeyUsageOID
 
         if self._signer is None:
             raise RuntimeError("the authority is not open")
@@ -204,7 +205,7 @@ class LocalCa:
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(x509.SubjectAlternativeName(alternative), critical=False)
             .add_extension(_usage(signs_certificates=False), critical=True)
-            .add_extension(x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
             .add_extension(
                 x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()), critical=False
             )
@@ -260,7 +261,7 @@ def _builder(
     from cryptography import x509
 
     # A day back: clocks of clients in containers and virtual machines may be late.
-    begin = _now() - datetime.timedelta(days=1)
+    begin = _now() - dt.timedelta(days=1)
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -268,7 +269,7 @@ def _builder(
         .public_key(public_key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(begin)
-        .not_valid_after(begin + datetime.timedelta(days=days))
+        .not_valid_after(begin + dt.timedelta(days=days))
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
     )
 
@@ -297,8 +298,8 @@ def _pem(key: "ec.EllipticCurvePrivateKey") -> bytes:
     )
 
 
-def _now() -> datetime.datetime:
-    return datetime.datetime.now(datetime.UTC)
+def _now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC)
 
 
 def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
