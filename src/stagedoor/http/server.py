@@ -56,6 +56,11 @@ class Server:
         """``https`` with TLS, else ``http``."""
         return "http" if self._tls is None else "https"
 
+    @property
+    def open_count(self) -> int:
+        """Connections that are open now."""
+        return len(self._connections)
+
     async def listen(self, host: str, port: int) -> None:
         """Bind and accept; ``port`` 0 picks a free one. OSError when the address is taken."""
         loop = asyncio.get_running_loop()
