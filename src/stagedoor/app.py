@@ -285,7 +285,7 @@ class Application:
         try:
             if settings.tls_cert:
                 return context_of_files(Path(settings.tls_cert), Path(settings.tls_key))
-            return self._ca.context(self._ca.names_of_host(host)) if settings.tls else None
+            return self._ca.listener_context(host) if settings.tls else None
         except CertificateError as error:
             raise StartError(str(error)) from error
 

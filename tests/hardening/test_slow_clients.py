@@ -116,7 +116,7 @@ def test_case_36_slow_readers_are_left_and_cost_no_memory() -> None:
     async def use(server: Server) -> None:
         slow = [await connect(server) for _ in range(200)]
         for reader, writer in slow:
-            reader._transport.pause_reading()  # type: ignore[attr-defined] # noqa: SLF001
+            reader._transport.pause_reading()  # type: ignore[attr-defined]
             writer.write(b"GET /large HTTP/1.1\r\nHost: h\r\n\r\n")
         await asyncio.sleep(0.5)
         peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -19,7 +19,8 @@ RESOLVE_TIMEOUT_S: Final = 5.0
 _PORTS: Final = {"http": 80, "https": 443}
 # IPv4 addresses inside IPv6 ones, by the place of their bits (RFC 6052, 3056, 4291).
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
-_NAT64_LOCAL: Final = ipaddress.IPv6Network("64:ff9b:1::/48")
+# Not open to the internet, which not every Python release knows: local NAT64, and IETF's own, with a metadata address.
+_FURTHER_PRIVATE: Final = (ipaddress.ip_network("64:ff9b:1::/48"), ipaddress.ip_network("192.0.0.0/24"))
 _COMPATIBLE: Final = ipaddress.IPv6Network("::/96")
 
 
@@ -46,15 +47,13 @@ def why_forbidden(text: str) -> str | None:
         inner = _inner_ipv4(address)
         if inner is not None:
             return why_forbidden(str(inner))
-        if address in _NAT64_LOCAL:
-            return "is a private address"
     if address.is_loopback:
         return "is this machine itself"
     if address.is_link_local:
         return "is a link-local address, where clouds keep instance metadata"
     if address.is_unspecified or address.is_multicast or address.is_reserved:
         return "is no address of one host"
-    if not address.is_global:
+    if not address.is_global or any(address in network for network in _FURTHER_PRIVATE):
         return "is a private address"
     return None
 

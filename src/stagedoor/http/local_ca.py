@@ -9,6 +9,7 @@ import contextlib
 import datetime as dt
 import ipaddress
 import os
+import re
 import socket
 import ssl
 import tempfile
@@ -32,7 +33,6 @@ LOCAL_NAMES: Final = (
     "*.localhost",
     "*.execute-api.localhost",
     "*.s3-website.localhost",
-    "*.s3.localhost",
 )
 # Besides the machine's own name: what DNS keeps for private use, and AWS's names for `stagedoor env --proxy`.
 _NAMES_ALLOWED: Final = (
@@ -42,6 +42,7 @@ _NETWORKS_ALLOWED: Final = (
     "127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16",
     "::1/128", "fc00::/7", "fe80::/10",
 )  # fmt: skip
+_DNS_NAME: Final = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,62})(\.[a-z0-9_][a-z0-9_-]{0,62})*")
 
 
 class CertificateError(Exception):
@@ -148,7 +149,22 @@ class LocalCa:
             self._contexts.popitem(last=False)
         return context
 
-    def names_of_host(self, host: str) -> tuple[str, ...]:
+    def listener_context(self, host: str) -> ssl.SSLContext:
+        """The server's side of TLS for a listener bound to ``host``. Blocks a little. CertificateError as ``context``."""
+        names = self._names_of_host(host)
+        context = self.context(names)
+
+        def by_name(connection: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
+            # Clients take no wildcard directly below a top-level name: buckets at BUCKET.localhost get their own. And
+            # a server that runs for a year gets a new certificate in time.
+            wanted = (name,) if name is not None and name.endswith(".localhost") else names
+            with contextlib.suppress(CertificateError):
+                connection.context = self.context(wanted)
+
+        context.sni_callback = by_name
+        return context
+
+    def _names_of_host(self, host: str) -> tuple[str, ...]:
         """The names under which clients reach a listener bound to ``host``: the local ones, and its own. Blocks."""
         address = _address(host)
         if address is None or not address.is_unspecified:
@@ -181,7 +197,7 @@ class LocalCa:
                 if isinstance(value, ipaddress.IPv4Network | ipaddress.IPv6Network) and address in value:
                     return True
             elif isinstance(value, str) and (name == value or name.endswith(f".{value}")):
-                return True
+                return _is_dns_name(name.removeprefix("*."))
         return False
 
     def _new_leaf(self, names: Sequence[str]) -> bytes:
@@ -310,7 +326,7 @@ def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 
 def _is_dns_name(name: str) -> bool:
-    return bool(name) and name.replace("-", "a").replace(".", "a").isalnum() and name.isascii()
+    return len(name) <= 253 and _DNS_NAME.fullmatch(name) is not None
 
 
 def _write(path: Path, data: bytes) -> None:
