@@ -124,7 +124,7 @@ def test_case_36_slow_readers_are_left_and_cost_no_memory() -> None:
         writer.write(GET)
         assert (await reader.readuntil(b"ok")).startswith(b"HTTP/1.1 200 ")
         deadline = asyncio.get_running_loop().time() + 10
-        while server.open_count > 1 and asyncio.get_running_loop().time() < deadline:
+        while server.open_count > 1 and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(0.1)
         assert server.open_count <= 1, "slow readers were kept"
         assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak_kb < 300_000

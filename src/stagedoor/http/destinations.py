@@ -7,13 +7,13 @@ that changes its mind between the look-up and the connection gains nothing. A re
 import asyncio
 import ipaddress
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urljoin, urlsplit
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-Resolve = Callable[[str, int], Awaitable[list[str]]]
+Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
 RESOLVE_TIMEOUT_S: Final = 5.0
 _PORTS: Final = {"http": 80, "https": 443}
