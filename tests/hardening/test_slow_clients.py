@@ -74,7 +74,8 @@ async def trickle(stream: Stream, begin: bytes, byte: bytes) -> bool:
     writer.write(begin)
     left = asyncio.create_task(ended(stream))
     while not left.done():
-        with contextlib.suppress(ConnectionError):
+        # uvloop says RuntimeError where a transport was closed a moment ago.
+        with contextlib.suppress(ConnectionError, RuntimeError):
             writer.write(byte)
         await asyncio.wait([left], timeout=0.2)
     writer.close()

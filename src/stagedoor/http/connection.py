@@ -359,7 +359,7 @@ class Connection(asyncio.Protocol):
                 return
             except Exception as error:
                 # The head is out: all that can be said now is that this answer is not whole.
-                if not isinstance(error, ConnectionError):
+                if not (isinstance(error, ConnectionError) or self._transport.is_closing()):
                     log.exception("answer broke off", extra={"method": request.method, "path": request.path})
                 self._transport.abort()
                 return

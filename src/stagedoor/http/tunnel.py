@@ -35,7 +35,7 @@ class _Side(asyncio.Protocol):
         self.active_s = asyncio.get_running_loop().time()
         if self.other is None:
             self.early.append(data)
-        else:
+        elif not self.other.transport.is_closing():
             self.other.transport.write(data)
 
     def eof_received(self) -> bool:
