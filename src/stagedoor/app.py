@@ -12,9 +12,11 @@ import gc
 import json
 import logging
 import os
+import resource
 import secrets
 import signal
 import sqlite3
+import ssl
 import time
 from collections.abc import Awaitable, Callable, Generator
 from functools import partial
@@ -32,7 +34,11 @@ from stagedoor.engine.local import LocalEngine
 from stagedoor.front import regions
 from stagedoor.front.access_log import AccessLog
 from stagedoor.front.listener import SignedListener
-from stagedoor.http.connection import Handler, Server
+from stagedoor.front.proxy import Proxy
+from stagedoor.http.connection import Handler
+from stagedoor.http.destinations import Destinations
+from stagedoor.http.local_ca import CertificateError, LocalCa, context_of_files
+from stagedoor.http.server import Server
 from stagedoor.public.listener import PublicListener
 from stagedoor.reconcile.endpoints.act import EndpointReconciler
 from stagedoor.reconcile.functions.act import FunctionReconciler, FunctionSettings
@@ -46,7 +52,7 @@ from stagedoor.reconcile.worker_logs import WorkerLogs
 from stagedoor.services.call import House
 from stagedoor.services.lambda_.routing import resolver
 from stagedoor.services.principals import Principals, RootAccount, read_accounts
-from stagedoor.settings import Settings, address, retry_delays_s
+from stagedoor.settings import Settings, address, has_tls, is_loopback, retry_delays_s
 from stagedoor.store.contents import Contents
 from stagedoor.store.function_packages import FunctionPackages
 from stagedoor.store.log_events import LogEvents
@@ -65,6 +71,8 @@ LOCK_ATTEMPTS = 6
 _M_MMAP_THRESHOLD = -3
 _M_ARENA_MAX = -8
 _RESTORE = "Restore it from a copy, or choose another directory with --data."
+OPEN_FILES = 16_384
+TLS_FOLDER = "tls"
 LOG_FILE_BYTES = 16 * 1024 * 1024
 
 
@@ -79,14 +87,16 @@ class Keys:
     root_access_key_id: str
     root_secret_access_key: str = dataclasses.field(repr=False)
     session_secret: str = dataclasses.field(repr=False)
+    proxy_password: str = dataclasses.field(repr=False)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Running:
-    """The addresses a started server answers on."""
+    """The addresses a started server answers on. ``local``: the signed listener for this machine, never with TLS."""
 
     api: str
     public: str
+    local: str
     keys: Keys
     made_root_key: bool
 
@@ -139,6 +149,7 @@ def load_keys(settings: Settings) -> tuple[Keys, bool]:
         access_key_id or ids.iam_id("AKIA"),
         settings.root_secret_access_key or kept.get("root_secret_access_key") or ids.secret_access_key(),
         kept.get("session_secret") or secrets.token_hex(32),
+        kept.get("proxy_password") or secrets.token_urlsafe(24),
     )
     return keys, not access_key_id
 
@@ -183,6 +194,19 @@ def _database(path: Path) -> Generator[Path]:
         raise StartError(f"{path} cannot be used: {error}. {_RESTORE}") from error
 
 
+def _is_unspecified(host: str) -> bool:
+    return host in ("0.0.0.0", "::", "0")
+
+
+def _raise_open_files_limit() -> None:
+    """Room for the connections: systems often start processes with 1,024 files, and allow many more when asked."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 class Application:
     """One server: opened once, closed once."""
 
@@ -191,6 +215,7 @@ class Application:
         self._clock = SystemClock()
         self._closing = contextlib.AsyncExitStack()
         self._servers: list[Server] = []
+        self._ca = LocalCa(settings.data / TLS_FOLDER)
         self.keys, self._made_root_key = load_keys(settings)
 
     async def open(self) -> Running:
@@ -201,14 +226,18 @@ class Application:
         access_log = AccessLog(settings.data / "logs" / "access.jsonl", self._clock)
         self._closing.callback(access_log.flush)
         house = dataclasses.replace(house, try_method=public.try_method)
-        signed = SignedListener(house, self._health, public.claims, public.handle, access_log)
-        self._api = await self._listen("api", signed.handle)
+        proxy = Proxy(self._ca, self.keys.proxy_password, Destinations(), offline=settings.offline)
+        signed = SignedListener(house, self._health, public.claims, public.handle, proxy.answer, access_log)
+        self._api = self._local = await self._listen("api", signed.handle)
+        host, _ = address(settings.api, "api")
+        if has_tls(settings) or not (is_loopback(host) or _is_unspecified(host)):
+            self._local = await self._listen("local", signed.handle)
         self._public = await self._listen("public", public.handle)
         await self._reconcile(house, engine)
         self._in_background(partial(_warm, signed))
         # Not before: a start that fails has shown nobody the root key, so the next one makes and shows another.
         keep_keys(settings, self.keys)
-        running = Running(self._api, self._public, self.keys, self._made_root_key)
+        running = Running(self._api, self._public, self._local, self.keys, self._made_root_key)
         self._write_instance(running)
         return running
 
@@ -250,9 +279,20 @@ class Application:
         task = asyncio.create_task(asyncio.to_thread(work))
         self._closing.push_async_callback(asyncio.wait, {task})
 
+    def _tls_context(self, host: str) -> ssl.SSLContext | None:
+        """The certificate of a listener bound to ``host``; None without TLS. StartError when there is none for it."""
+        settings = self._settings
+        try:
+            if settings.tls_cert:
+                return context_of_files(Path(settings.tls_cert), Path(settings.tls_key))
+            return self._ca.listener_context(host) if settings.tls else None
+        except CertificateError as error:
+            raise StartError(str(error)) from error
+
     async def _listen(self, name: str, handler: Handler) -> str:
         host, port = address(getattr(self._settings, name), name)
-        server = Server(handler)
+        tls = None if name == "local" else self._tls_context(host)
+        server = Server(handler, tls=tls, connections_max=self._settings.connections_max)
         try:
             await server.listen(host, port)
         except OSError as error:
@@ -261,8 +301,11 @@ class Application:
                 f"Choose another with --{name} HOST:PORT; port 0 picks a free one."
             ) from error
         self._servers.append(server)
+        if _is_unspecified(host):
+            # Every address of the machine; this is the one that clients on it can always use.
+            host = "127.0.0.1" if ":" not in host else "::1"
         shown = f"[{host}]" if ":" in host else host
-        return f"http://{shown}:{server.port}"
+        return f"{server.scheme}://{shown}:{server.port}"
 
     async def _reconcile(self, house: House, engine: LocalEngine) -> None:
         settings, records = self._settings, house.records
@@ -285,7 +328,7 @@ class Application:
             FunctionPackages(settings.data / "functions"),
             house.principals.role_credentials,
             resolver(house),
-            FunctionSettings(settings.function_idle_s, retry_delays_s(settings), self._api),
+            FunctionSettings(settings.function_idle_s, retry_delays_s(settings), self._local),
             self._clock,
         )
         jobs = self._job_reconcilers(house, engine, logs, model_files)
@@ -345,6 +388,8 @@ class Application:
                 {
                     "api": running.api,
                     "public": running.public,
+                    "local": running.local,
+                    "ca": str(self._ca.certificate_path.absolute()) if self._settings.tls else "",
                     "pid": os.getpid(),
                     "region": self._settings.region,
                     "account": self._settings.account,
@@ -443,6 +488,7 @@ def run(settings: Settings, on_ready: Callable[[Running], None]) -> None:
         )
     os.umask(0o077)
     _bound_memory()
+    _raise_open_files_limit()
     lock = prepare_data_dir(settings)
     try:
         _log_to(settings.data / "logs", settings.log_level)

@@ -4,6 +4,7 @@
 """
 
 import dataclasses
+import ipaddress
 import math
 import re
 import tomllib
@@ -42,6 +43,22 @@ class Settings:
         "Address of the signed listener (all AWS APIs); port 0 picks a free one.", "127.0.0.1:4566"
     )
     public: str = _doc("Address of the public listener (API stages, websites).", "127.0.0.1:8080")
+    local: str = _doc(
+        "Loopback address without TLS that functions and `stagedoor env --proxy` use; opened only when the signed "
+        "listener speaks TLS or is bound elsewhere.",
+        "127.0.0.1:0",
+    )
+    tls: str = _doc(
+        "`self-signed`: both listeners speak TLS, with certificates of a local authority kept in the data directory.",
+        "",
+    )
+    tls_cert: str = _doc("File with a certificate and its chain (PEM): both listeners speak TLS with it.", "")
+    tls_key: str = _doc("File with the certificate's key (PEM, unencrypted).", "")
+    insecure: bool = _doc("Allow a listener without TLS on an address that other machines reach.", False)
+    offline: bool = _doc(
+        "The proxy of `stagedoor env --proxy` refuses every host but AWS's, which are served here.", False
+    )
+    connections_max: int = _doc("Connections at a time, per listener; further ones are answered 503.", 4096)
     engine: str = _doc("Where workers and jobs run: `local` (processes on this machine).", "local")
     account: str = _doc("The account id of the root credentials: 12 digits.", "000000000000")
     region: str = _doc("The default region.", "us-east-1")
@@ -67,16 +84,28 @@ class Settings:
 
 
 _NUMBERS = [name for name, wanted in typing.get_type_hints(Settings).items() if wanted in (int, float)]
+_SWITCHES = {
+    "true": True,
+    "1": True,
+    "yes": True,
+    "on": True,
+    "false": False,
+    "0": False,
+    "no": False,
+    "off": False,
+}
 
 
 def _convert(name: str, value: Any, wanted: type, source: str) -> Any:
     try:
+        if wanted is bool:
+            return _SWITCHES[str(value).lower()]
         if wanted is Path:
             return Path(value).expanduser()
         if wanted is int and isinstance(value, float):
             raise ValueError
         return wanted(value)
-    except (TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise SettingError(f"{name} = {value!r} (from {source}) is not a valid {wanted.__name__}.") from error
 
 
@@ -91,13 +120,48 @@ def _check(settings: Settings) -> None:
         value = getattr(settings, name)
         if not 0 <= value < math.inf:
             raise SettingError(f"{name} = {value} is out of range: it is a number from 0 up.")
-    for name in ("api", "public"):
-        address(getattr(settings, name), name)
+    _check_listeners(settings)
     if settings.log_level not in ("debug", "info", "warning", "error"):
         raise SettingError(f"log_level = {settings.log_level!r} is none of debug, info, warning, error.")
     if bool(settings.root_access_key_id) != bool(settings.root_secret_access_key):
         raise SettingError("root_access_key_id and root_secret_access_key go together: set both or neither.")
     retry_delays_s(settings)
+
+
+def _check_listeners(settings: Settings) -> None:
+    if settings.tls not in ("", "self-signed"):
+        raise SettingError(f"tls = {settings.tls!r} is not known: it is self-signed, or empty.")
+    if bool(settings.tls_cert) != bool(settings.tls_key):
+        raise SettingError("tls_cert and tls_key go together: set both or neither.")
+    if settings.tls and settings.tls_cert:
+        raise SettingError("tls = self-signed and tls_cert exclude each other: one certificate is served.")
+    if settings.connections_max < 1:
+        raise SettingError(f"connections_max = {settings.connections_max} must be at least 1.")
+    for name in ("api", "public"):
+        host, _ = address(getattr(settings, name), name)
+        if not (has_tls(settings) or settings.insecure or is_loopback(host)):
+            raise SettingError(
+                f"{name} = {getattr(settings, name)} can be reached from other machines, and there is no TLS: whoever is on "
+                "the way could read and repeat requests. Add --tls self-signed, or --tls-cert and --tls-key, or "
+                "--insecure if something in front of the server speaks TLS."
+            )
+    if not is_loopback(address(settings.local, "local")[0]):
+        raise SettingError(f"local = {settings.local!r} must be a loopback address, e.g. 127.0.0.1:4567.")
+
+
+def has_tls(settings: Settings) -> bool:
+    """Whether the listeners speak TLS."""
+    return bool(settings.tls or settings.tls_cert)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches a listener bound to ``host``, or a peer with that address is on it."""
+    try:
+        found = ipaddress.ip_address(host)
+    except ValueError:
+        return host.lower() == "localhost"
+    mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
+    return (mapped or found).is_loopback
 
 
 def address(text: str, name: str) -> tuple[str, int]:

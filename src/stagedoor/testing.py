@@ -43,6 +43,7 @@ class Server:
         self._addresses = ("127.0.0.1:0", "127.0.0.1:0")
         self.api = ""
         self.public = ""
+        self.ca: str | None = None
         self.access_key_id = ""
         self.secret_access_key = ""
         self.region = "us-east-1"
@@ -73,9 +74,9 @@ class Server:
             time.sleep(0.02)
         written = json.loads(ready.read_text())
         keys = json.loads((self.data / "keys.json").read_text())
-        self.api, self.public = written["api"], written["public"]
+        self.api, self.public, self.ca = written["api"], written["public"], written["ca"] or None
         # The same ports again after a restart: what clients hold stays true.
-        self._addresses = (self.api.removeprefix("http://"), self.public.removeprefix("http://"))
+        self._addresses = (self.api.partition("://")[2], self.public.partition("://")[2])
         self.region, self.account_id = written["region"], written["account"]
         self.access_key_id = keys["root_access_key_id"]
         self.secret_access_key = keys["root_secret_access_key"]
@@ -113,12 +114,13 @@ class Server:
     @property
     def environment(self) -> dict[str, str]:
         """What `stagedoor env` prints: for clients in processes of their own."""
-        return {
+        variables = {
             "AWS_ENDPOINT_URL": self.api,
             "AWS_ACCESS_KEY_ID": self.access_key_id,
             "AWS_SECRET_ACCESS_KEY": self.secret_access_key,
             "AWS_DEFAULT_REGION": self.region,
         }
+        return variables | ({"AWS_CA_BUNDLE": self.ca} if self.ca else {})
 
     def client(self, service: str, *, credentials: Mapping[str, str] | None = None, **options: Any) -> Any:
         """An unmodified boto3 client; ``credentials`` as STS answers them, the root key otherwise."""
@@ -133,6 +135,7 @@ class Server:
             aws_access_key_id=keys.get("AccessKeyId", self.access_key_id),
             aws_secret_access_key=keys.get("SecretAccessKey", self.secret_access_key),
             aws_session_token=keys.get("SessionToken"),
+            verify=self.ca,
             **options,
         )
 

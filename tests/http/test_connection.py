@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from stagedoor.http.connection import Handler, Limits, Server
+from stagedoor.http.connection import Handler, Limits
 from stagedoor.http.message import BodyTooLargeError, FileSlice, Request, Response
+from stagedoor.http.server import Server
 
 GET = b"GET /a%2Fb?x=1 HTTP/1.1\r\nHost: h\r\n\r\n"
 

@@ -18,8 +18,8 @@ from stagedoor.domain.clock import SystemClock
 from stagedoor.domain.errors import AwsError
 from stagedoor.domain.ids import request_id
 from stagedoor.front import s3_addressing
-from stagedoor.http.connection import Server
 from stagedoor.http.message import Request, Response
+from stagedoor.http.server import Server
 from stagedoor.services import registry
 from stagedoor.services.call import Call, House
 from stagedoor.services.s3 import integrity

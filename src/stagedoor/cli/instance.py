@@ -3,7 +3,7 @@
 import fcntl
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,24 +14,35 @@ from stagedoor.settings import FILE_NAME, SettingError, Settings, load
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """One running server."""
+    """One running server. ``local`` is its signed listener for this machine, without TLS; ``ca`` the file with the
+    certificate of its local authority, empty when its listeners do not use one.
+    """
 
     api: str
     public: str
+    local: str
+    ca: str
     pid: int
     region: str
     account: str
     access_key_id: str
-    secret_access_key: str
+    secret_access_key: str = field(repr=False)
+    proxy_password: str = field(repr=False)
+
+    @property
+    def proxy_url(self) -> str:
+        """The proxy for AWS's names, as ``HTTPS_PROXY`` takes it."""
+        return self.local.replace("://", f"://stagedoor:{self.proxy_password}@", 1)
 
     def environment(self) -> dict[str, str]:
         """The variables that point any AWS client at it."""
-        return {
+        variables = {
             "AWS_ENDPOINT_URL": self.api,
             "AWS_ACCESS_KEY_ID": self.access_key_id,
             "AWS_SECRET_ACCESS_KEY": self.secret_access_key,
             "AWS_DEFAULT_REGION": self.region,
         }
+        return variables | ({"AWS_CA_BUNDLE": self.ca} if self.ca else {})
 
     def client(self, service: str) -> Any:
         """A boto3 client with the root key."""
@@ -40,7 +51,7 @@ class Instance:
         make: Any = boto3.client  # typed for each service by its name; here it is any
         return make(
             service,
-            endpoint_url=self.api,
+            endpoint_url=self.local,
             aws_access_key_id=self.access_key_id,
             aws_secret_access_key=self.secret_access_key,
             aws_session_token=None,
@@ -78,11 +89,14 @@ def running(settings: Settings) -> Instance | None:
         return Instance(
             written["api"],
             written["public"],
+            written["local"],
+            written["ca"],
             written["pid"],
             written["region"],
             written["account"],
             keys["root_access_key_id"],
             keys["root_secret_access_key"],
+            keys["proxy_password"],
         )
     except (OSError, ValueError, KeyError):
         return None

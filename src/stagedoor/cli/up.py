@@ -1,7 +1,7 @@
 """``stagedoor up``: the server in the foreground."""
 
 import time
-from pathlib import Path
+from typing import Any
 
 import click
 
@@ -14,24 +14,23 @@ from stagedoor.cli.instance import data_option, settings_from
     "--api", metavar="HOST:PORT", help="Signed listener (default 127.0.0.1:4566; :0 picks a free port)."
 )
 @click.option("--public", metavar="HOST:PORT", help="Public listener (default 127.0.0.1:8080).")
+@click.option(
+    "--tls", metavar="self-signed", help="TLS on both listeners, with a local authority's certificates."
+)
+@click.option("--tls-cert", metavar="FILE", help="TLS on both listeners with this certificate (PEM).")
+@click.option("--tls-key", metavar="FILE", help="The certificate's key (PEM).")
+@click.option(
+    "--insecure", is_flag=True, default=None, help="Allow addresses that other machines reach, without TLS."
+)
+@click.option("--offline", is_flag=True, default=None, help="The proxy of `env --proxy` lets nothing out.")
 @click.option("--engine", metavar="NAME", help="Where workers run: local.")
 @click.option("--account", metavar="ID", help="Account id of the root key: 12 digits.")
 @click.option("--region", metavar="NAME", help="Default region.")
 @click.option("--accounts", metavar="FILE", help="JSON file with further accounts and their root keys.")
-def command(
-    data: Path | None,
-    api: str | None,
-    public: str | None,
-    engine: str | None,
-    account: str | None,
-    region: str | None,
-    accounts: str | None,
-) -> None:
+def command(**flags: Any) -> None:
     """Start the server in the foreground. Ctrl-C ends it; its state stays in the data directory."""
     started_s = time.perf_counter()
-    settings = settings_from(
-        data=data, api=api, public=public, engine=engine, account=account, region=region, accounts=accounts
-    )
+    settings = settings_from(**flags)
     from stagedoor import app
 
     def ready(server: app.Running) -> None:

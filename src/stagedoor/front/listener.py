@@ -14,10 +14,11 @@ from typing import Any
 
 from stagedoor.domain import ids
 from stagedoor.domain.errors import AwsError
-from stagedoor.front import s3_addressing, s3_cors
+from stagedoor.front import body_limits, s3_addressing, s3_cors
 from stagedoor.front.access_log import AccessLog
 from stagedoor.front.authenticate import authenticate, signing_name_of
 from stagedoor.front.authorise import authorise
+from stagedoor.front.body_limits import BodyLimit
 from stagedoor.front.verified_body import VerifiedBody
 from stagedoor.http.message import BodyTooLargeError, Request, Response
 from stagedoor.services import registry
@@ -30,9 +31,6 @@ log = logging.getLogger(__name__)
 
 HEALTH_PATH = "/_stagedoor/health"
 OPERATION_THREADS = 16
-BODY_MAX_BYTES = 16 * 1024 * 1024
-# What AWS takes: CreateFunction's request with a zip in it; CompleteMultipartUpload's 10,000 parts fit the default.
-BODY_MAX_BYTES_BY_SERVICE = {"lambda": 70_167_211}
 
 
 @dataclass(slots=True)
@@ -45,10 +43,13 @@ class _Exchange:
     operation: Any = None
     protocol: str | None = None
     caller_arn: str = ""
+    body_limit: BodyLimit | None = None
 
 
 class SignedListener:
-    """Answers requests of the signed listener. ``public_claims`` and ``public_answer`` serve deployed APIs here too."""
+    """Answers requests of the signed listener. ``public_claims`` and ``public_answer`` serve deployed APIs here too,
+    ``proxy_answer`` what a client asks it as its proxy.
+    """
 
     def __init__(
         self,
@@ -56,12 +57,14 @@ class SignedListener:
         health: Callable[[], bytes],
         public_claims: Callable[[Request], bool],
         public_answer: Callable[[Request], Awaitable[Response]],
+        proxy_answer: Callable[[Request], Awaitable[Response]],
         access_log: AccessLog,
     ) -> None:
         self._house = house
         self._health = health
         self._public_claims = public_claims
         self._public_answer = public_answer
+        self._proxy_answer = proxy_answer
         self._access_log = access_log
         self._threads = ThreadPoolExecutor(OPERATION_THREADS, thread_name_prefix="operation")
 
@@ -74,6 +77,8 @@ class SignedListener:
 
     async def handle(self, request: Request) -> Response:
         """One request, one response; whatever goes wrong is an answer in the caller's protocol."""
+        if request.method == "CONNECT":
+            return await self._proxy_answer(request)
         if request.path == HEALTH_PATH and request.method in ("GET", "HEAD"):
             return Response(200, [("content-type", "application/json")], self._health())
         if self._public_claims(request):
@@ -88,7 +93,8 @@ class SignedListener:
         except AwsError as error:
             response = self._error(exchange, error)
         except BodyTooLargeError as error:
-            response = self._error(exchange, self._too_large(exchange, error))
+            limit = exchange.body_limit or BodyLimit(exchange.service, "", body_limits.DEFAULT_BYTES)
+            response = self._error(exchange, limit.refusal(error))
             response.close = True
         except (asyncio.CancelledError, ConnectionError):
             raise
@@ -128,7 +134,8 @@ class SignedListener:
         if exchange.service == "s3":
             path = s3_addressing.path_style(request.header.get("host", ""), path)
 
-        limit_bytes = self._limit_bytes(exchange.service)
+        exchange.body_limit = body_limits.body_limit(exchange.service, unread, house.settings)
+        limit_bytes = exchange.body_limit.limit_bytes
         authenticated = await authenticate(request, exchange.service, house, limit_bytes)
         exchange.caller_arn = authenticated.caller.arn
 
@@ -163,19 +170,6 @@ class SignedListener:
         # The one status that no service model knows: a part of an object.
         status = 206 if exchange.service == "s3" and "ContentRange" in result else answer.status
         return Response(status, answer.headers, answer.body)  # pyright: ignore[reportArgumentType]
-
-    def _limit_bytes(self, service: str) -> int:
-        if service == "sagemaker-runtime":
-            return self._house.settings.invoke_body_max_bytes
-        return BODY_MAX_BYTES_BY_SERVICE.get(service, BODY_MAX_BYTES)
-
-    def _too_large(self, exchange: _Exchange, error: BodyTooLargeError) -> AwsError:
-        if exchange.service == "sagemaker-runtime":
-            # The runtime's own words; it gives no code, so clients take the status for one.
-            limit_bytes = self._limit_bytes(exchange.service)
-            return AwsError("413", f"HTTP content length exceeded {limit_bytes} bytes.", status=413)
-        code = "EntityTooLarge" if exchange.service == "s3" else "RequestEntityTooLargeException"
-        return AwsError(code, f"The request's body is too large: {error}.", status=413)
 
     async def _in_thread(self, function: Callable[..., Any], *arguments: object) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)

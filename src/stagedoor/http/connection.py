@@ -2,23 +2,27 @@
 
 A request is handed on as soon as its head is complete; its body streams behind it. Answers go out in the order of their
 requests; while one is being made, at most ``PIPELINE_MAX`` further requests wait and the socket is paused.
+
+What could be read in two ways is refused and ends the connection, so that nothing in front of the server and the server
+itself ever disagree about where a request ends.
 """
 
 import asyncio
-import contextlib
 import logging
+import re
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from email.utils import formatdate
+from functools import lru_cache
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Protocol
 
 import httptools
 
 from stagedoor.http.body import BodyLostError, StreamBody
-from stagedoor.http.message import FileSlice, Request, Response
+from stagedoor.http.message import FileSlice, Request, Response, TlsFromHere
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +30,7 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 PIPELINE_MAX = 32
 LINGER_S = 2.0
+LINGER_MAX_BYTES = 16 * 1024 * 1024
 FILE_CHUNK_BYTES = 1024 * 1024
 DISCARD_MAX_BYTES = 1024 * 1024
 _BODYLESS = frozenset({204, 304})
@@ -34,17 +39,26 @@ _STATUS_LINES = {
 }
 
 
+_FAILED = Response(500, (("content-type", "text/plain"),), b"internal error", close=True)
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one connection may ask for. Times in seconds, sizes in bytes."""
+    """What one connection may ask for. Times in seconds, sizes in bytes.
+
+    ``body_min_bytes_per_s`` counts over windows of ``body_stall_timeout_s``: a body that trickles in is a stalled one.
+    """
 
     head_bytes: int = 65_536
     head_count: int = 200
     target_bytes: int = 16_384
     head_timeout_s: float = 30.0
     body_stall_timeout_s: float = 60.0
+    body_min_bytes_per_s: float = 256.0
     idle_timeout_s: float = 120.0
     write_stall_timeout_s: float = 120.0
+    tls_handshake_timeout_s: float = 10.0
 
 
 class _Refused(Exception):
@@ -54,6 +68,10 @@ class _Refused(Exception):
         super().__init__(reason)
         self.status = status
         self.reason = reason
+
+
+class UnsendableHeaderError(ValueError):
+    """A header of an answer would end its line early: nothing of the answer is sent."""
 
 
 class _Date:
@@ -74,21 +92,71 @@ class _Date:
 _date = _Date()
 
 
-class Connection(asyncio.Protocol):
-    """Speaks HTTP/1.1 on one accepted socket and calls ``handler`` for each request."""
+def _check_framing(version: str, header: dict[str, str]) -> bool:
+    """Whether the body is chunked. Refused is whatever another reader might take to end elsewhere."""
+    if version not in ("1.0", "1.1"):
+        raise _Refused(505, "this server speaks HTTP/1.1")
+    if version == "1.1" and "host" not in header:
+        raise _Refused(400, "the Host header is missing")
+    coding = header.get("transfer-encoding")
+    if coding is None:
+        return False
+    if "content-length" in header:
+        raise _Refused(400, "both Content-Length and Transfer-Encoding")
+    if version == "1.0" or coding.lower() != "chunked":
+        raise _Refused(400, "the only Transfer-Encoding here is chunked, in HTTP/1.1")
+    return True
 
-    def __init__(
-        self,
-        handler: Handler,
-        made: "Callable[[Connection], None]",
-        gone: "Callable[[Connection], None]",
-        limits: Limits,
-        scheme: str,
-    ) -> None:
-        self._handler = handler
-        self._made = made
-        self._gone = gone
-        self._limits = limits
+
+def _split_target(method: str, target: str, host: str) -> tuple[str, str]:
+    """Path and query of a request's target, nothing decoded."""
+    if method == "CONNECT":
+        return target, ""
+    if "#" in target:
+        raise _Refused(400, "the request's target has a fragment")
+    if target.startswith(("http://", "https://")):
+        # Absolute form, as a client sends it through a proxy.
+        authority, slash, rest = target.partition("://")[2].partition("/")
+        if authority.lower() != host.lower():
+            raise _Refused(400, "the request's target and its Host header name two hosts")
+        target = slash + rest or "/"
+    elif not target.startswith("/") and target != "*":
+        raise _Refused(400, "the request's target is no path")
+    path, _, query = target.partition("?")
+    return path, query
+
+
+@lru_cache(1024)
+def _is_token(name: str) -> bool:
+    return _TOKEN.fullmatch(name) is not None
+
+
+class Acceptor(Protocol):
+    """What a connection asks of the server that accepted it (``http.server``)."""
+
+    handler: Handler
+    limits: Limits
+
+    def opened(self, connection: "Connection") -> bool:
+        """Note a new connection; False when there are too many."""
+        ...
+
+    def gone(self, connection: "Connection") -> None:
+        """Forget it."""
+        ...
+
+    async def begin_tls(self, transport: asyncio.Transport, switch: TlsFromHere) -> None:
+        """Go on with HTTP behind TLS on this transport."""
+        ...
+
+
+class Connection(asyncio.Protocol):
+    """Speaks HTTP/1.1 on one accepted socket and calls the handler for each request."""
+
+    def __init__(self, server: Acceptor, scheme: str) -> None:
+        self._server = server
+        self._handler = server.handler
+        self._limits = server.limits
         self._scheme = scheme
         self._loop = asyncio.get_running_loop()
         self._transport: Any = None
@@ -102,13 +170,20 @@ class Connection(asyncio.Protocol):
         self._reading_paused = 0
         self._last_activity_s = self._loop.time()
         self._timer: asyncio.TimerHandle | None = None
+        self._discarded_bytes = 0
+        # Bytes behind a CONNECT: they belong to what the connection becomes.
+        self._read_too_far: bytes | None = None
         # The request whose head or body is being parsed.
         self._target = b""
         self._headers: list[tuple[str, str]] = []
         self._names: list[str] = []
         self._head_bytes = 0
+        self._parsed_bytes = 0
+        self._parsed_count = 0
         self._head_begun_s: float | None = None
         self._body: StreamBody | None = None
+        self._window_begun_s = 0.0
+        self._window_bytes = 0
 
     # The transport's side.
 
@@ -116,11 +191,13 @@ class Connection(asyncio.Protocol):
         self._transport = transport
         peer: Any = transport.get_extra_info("peername")
         self._peer_host = str(peer[0]) if peer else ""
-        self._made(self)
+        if not self._server.opened(self):
+            self._refuse(503, "too many connections; try again", (("retry-after", "1"),))
+            return
         self._timer = self._loop.call_later(self._limits.head_timeout_s, self._check_timeouts)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._gone(self)
+        self._server.gone(self)
         self._closing = True
         if self._timer is not None:
             self._timer.cancel()
@@ -137,17 +214,29 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._last_activity_s = self._loop.time()
         if self._closing:
+            self._discarded_bytes += len(data)
+            if self._discarded_bytes > LINGER_MAX_BYTES:
+                self._transport.pause_reading()
+            return
+        if self._read_too_far is not None:
+            self._read_too_far += data
             return
         try:
             self._parser.feed_data(data)
             if self._head_begun_s is not None:
+                # A head that is not complete: what has come of it so far, parsed or not.
                 self._head_bytes += len(data)
-                if self._head_bytes > self._limits.head_bytes:
+                if self._head_bytes > self._limits.head_bytes + self._limits.target_bytes:
                     raise _Refused(431, "the request's head is too large")
         except _Refused as refused:
             self._refuse(refused.status, refused.reason)
-        except httptools.HttpParserUpgrade:
-            self._refuse(501, "protocol upgrades are not supported")
+        except httptools.HttpParserUpgrade as upgrade:
+            if self._parser.get_method() != b"CONNECT":
+                self._refuse(501, "protocol upgrades are not supported")
+                return
+            self._read_too_far = data[int(upgrade.args[0]) :]
+            self._pause_reading()
+            self._next()
         except httptools.HttpParserError as error:
             # What a callback raised arrives as the cause of httptools' own error.
             cause = error.__context__
@@ -177,6 +266,8 @@ class Connection(asyncio.Protocol):
         self._headers = []
         self._names = []
         self._head_bytes = 0
+        self._parsed_bytes = 0
+        self._parsed_count = 0
         self._head_begun_s = self._last_activity_s
 
     def on_url(self, url: bytes) -> None:
@@ -185,51 +276,48 @@ class Connection(asyncio.Protocol):
             raise _Refused(414, "the request's target is too long")
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        self._parsed_bytes += len(name) + len(value) + 4
+        self._parsed_count += 1
+        if self._parsed_count > self._limits.head_count or self._parsed_bytes > self._limits.head_bytes:
+            raise _Refused(431, "the request's head is too large")
+        if self._body is not None:
+            # A trailer of a chunked body. The request has been handed on with the headers it had: nothing joins them.
+            return
         spelt = name.decode("latin-1")
         self._names.append(spelt)
         self._headers.append((spelt.lower(), value.decode("latin-1").strip(" \t")))
-        if len(self._headers) > self._limits.head_count:
-            raise _Refused(431, "the request's head is too large")
 
     def on_headers_complete(self) -> None:
+        method = self._parser.get_method().decode("latin-1")
+        version = self._parser.get_http_version()
         header: dict[str, str] = {}
         for name, value in self._headers:
+            if name == "host" and name in header:
+                raise _Refused(400, "two Host headers")
             header[name] = f"{header[name]},{value}" if name in header else value
-        if self._parser.get_http_version() == "1.1" and "host" not in header:
-            raise _Refused(400, "the Host header is missing")
-        target = self._target.decode("latin-1")
-        if target.startswith(("http://", "https://")):
-            # Absolute form, as a client sends it through a proxy.
-            _, _, rest = target.partition("://")
-            target = "/" + rest.partition("/")[2]
-        path, _, query = target.partition("?")
-        chunked = "transfer-encoding" in header
-        if chunked and "content-length" in header:
-            raise _Refused(400, "both Content-Length and Transfer-Encoding")
+        chunked = _check_framing(version, header)
+        path, query = _split_target(method, self._target.decode("latin-1"), header.get("host", ""))
         body = StreamBody(
             None if chunked else int(header.get("content-length", "0")),
             self._pause_reading,
             self._resume_reading,
-            self._continue if header.get("expect", "").lower() == "100-continue" else None,
+            self._continue
+            if version == "1.1" and header.get("expect", "").lower() == "100-continue"
+            else None,
         )
         request = Request(
-            self._parser.get_method().decode("latin-1"),
-            path,
-            query,
-            self._headers,
-            header,
-            body,
-            self._peer_host,
-            self._scheme,
-            self._names,
+            method, path, query, self._headers, header, body, self._peer_host, self._scheme, self._names
         )
         self._body = body
         self._head_begun_s = None
-        self._queue.append((request, body, self._parser.should_keep_alive()))
+        self._window_begun_s = self._last_activity_s
+        self._window_bytes = 0
+        self._queue.append((request, body, self._parser.should_keep_alive() and method != "CONNECT"))
         if len(self._queue) > PIPELINE_MAX:
             raise _Refused(400, "too many pipelined requests")
 
     def on_body(self, data: bytes) -> None:
+        self._window_bytes += len(data)
         if self._body is not None:
             self._body.feed(data)
 
@@ -254,20 +342,29 @@ class Connection(asyncio.Protocol):
                 return
             except Exception:
                 log.exception("request failed", extra={"method": request.method, "path": request.path})
-                response = Response(500, [("content-type", "text/plain")], b"internal error", close=True)
+                response = _FAILED
             close = response.close or not keep_alive
+            if response.switch is not None:
+                await self._become(response)
+                return
             if not body.complete and not await self._drop_rest(body):
                 close = True
             try:
                 await self._write(request, response, close)
+            except UnsendableHeaderError:
+                log.exception("answer refused", extra={"method": request.method, "path": request.path})
+                self._closing = True
+                await self._write(request, _FAILED, close=True)
+                self._end(read_all=body.complete)
+                return
             except Exception as error:
                 # The head is out: all that can be said now is that this answer is not whole.
-                if not isinstance(error, ConnectionError):
+                if not (isinstance(error, ConnectionError) or self._transport.is_closing()):
                     log.exception("answer broke off", extra={"method": request.method, "path": request.path})
                 self._transport.abort()
                 return
             if close:
-                self._end(read_all=body.complete)
+                self._end(read_all=body.complete and self._read_too_far is None)
         finally:
             self._current = None
             self._last_activity_s = self._loop.time()
@@ -288,6 +385,25 @@ class Connection(asyncio.Protocol):
             return False
         return True
 
+    async def _become(self, response: Response) -> None:
+        """The answer to a CONNECT; from then on the transport belongs to TLS or to a tunnel."""
+        switch, read_too_far = response.switch, self._read_too_far or b""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._closing = True
+        try:
+            if isinstance(switch, TlsFromHere) and read_too_far:
+                # TLS that began before it was agreed to could not be handed on whole.
+                self._transport.abort()
+                return
+            self._transport.write(self._head(response, None, chunked=False, close=False))
+            if isinstance(switch, TlsFromHere):
+                await self._server.begin_tls(self._transport, switch)
+            elif switch is not None:
+                await switch.carry(self._transport, read_too_far)
+        finally:
+            self._server.gone(self)
+
     # Writing.
 
     def _continue(self) -> None:
@@ -298,8 +414,8 @@ class Connection(asyncio.Protocol):
         lines.append(_date.line())
         has_length = False
         for name, value in response.headers:
-            if "\r" in value or "\n" in value or "\0" in value:
-                raise ValueError(f"header {name} has a line break in its value")
+            if "\r" in value or "\n" in value or "\0" in value or not _is_token(name):
+                raise UnsendableHeaderError(f"header {name[:64]!r} has a line break or the like in it")
             if name.lower() == "content-length":
                 has_length = True
             lines.append(f"{name}: {value}\r\n".encode("latin-1", "replace"))
@@ -364,16 +480,15 @@ class Connection(asyncio.Protocol):
         finally:
             self._writable = None
 
-    def _refuse(self, status: int, reason: str) -> None:
+    def _refuse(self, status: int, reason: str, headers: tuple[tuple[str, str], ...] = ()) -> None:
         """Answer a request that cannot be understood, unless an answer is on its way; then the connection ends."""
         self._closing = True
         if self._body is not None:
             self._body.lose()
         if self._current is None:
-            response = Response(status, [("content-type", "text/plain")], reason.encode())
-            self._transport.write(
-                self._head(response, len(reason), chunked=False, close=True) + reason.encode()
-            )
+            response = Response(status, (("content-type", "text/plain"), *headers))
+            head = self._head(response, len(reason), chunked=False, close=True)
+            self._transport.write(head + reason.encode())
             self._end(read_all=False)
         else:
             self._current.cancel()
@@ -382,10 +497,11 @@ class Connection(asyncio.Protocol):
     def _end(self, *, read_all: bool) -> None:
         """Close. With input unread, a close would reset the connection and the client might never see the answer."""
         self._closing = True
-        if read_all or not self._transport.can_write_eof():
+        if read_all:
             self._transport.close()
             return
-        self._transport.write_eof()
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
         if self._reading_paused:
             self._transport.resume_reading()
         if self._timer is not None:
@@ -414,7 +530,13 @@ class Connection(asyncio.Protocol):
             waits_for_us = False
         elif self._body is not None:
             allowed_s = limits.body_stall_timeout_s
-            waits_for_us = bool(self._reading_paused)
+            waits_for_us = bool(self._reading_paused) or self._body.waits_for_continue
+            if waits_for_us:
+                self._window_begun_s, self._window_bytes = now_s, 0
+            elif now_s - self._window_begun_s >= allowed_s:
+                if self._window_bytes < limits.body_min_bytes_per_s * allowed_s:
+                    idle_s = allowed_s
+                self._window_begun_s, self._window_bytes = now_s, 0
         elif self._current is not None:
             allowed_s = limits.write_stall_timeout_s
             waits_for_us = not self._write_paused
@@ -428,7 +550,12 @@ class Connection(asyncio.Protocol):
         pause_s = min(10.0, limits.head_timeout_s, max(0.05, allowed_s - idle_s))
         self._timer = self._loop.call_later(pause_s, self._check_timeouts)
 
-    # Shutdown.
+    # What the server asks.
+
+    def idle_s(self) -> float:
+        """How long nothing has been asked on it; 0 while a request is under way."""
+        busy = self._current is not None or self._queue or self._body is not None or self._head_begun_s
+        return 0.0 if busy or self._closing else self._loop.time() - self._last_activity_s
 
     def abort(self) -> None:
         """End it now."""
@@ -443,48 +570,3 @@ class Connection(asyncio.Protocol):
             self._queue.clear()
             if self._current is not None:
                 self._current.add_done_callback(lambda _: self._transport.close())
-
-
-class Server:
-    """A listening socket whose connections speak HTTP/1.1."""
-
-    def __init__(self, handler: Handler, limits: Limits | None = None) -> None:
-        self._handler = handler
-        self._limits = limits or Limits()
-        self._connections: set[Connection] = set()
-        self._idle = asyncio.Event()
-        self._server: asyncio.AbstractServer | None = None
-        self.host = ""
-        self.port = 0
-
-    async def listen(self, host: str, port: int) -> None:
-        """Bind and accept; ``port`` 0 picks a free one. OSError when the address is taken."""
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(
-            lambda: Connection(self._handler, self._connections.add, self._gone, self._limits, "http"),
-            host,
-            port,
-            backlog=1024,
-            reuse_address=True,
-        )
-        self.host = host
-        self.port = self._server.sockets[0].getsockname()[1]
-
-    async def close(self, grace_s: float) -> None:
-        """Stop accepting, let answers under way finish for ``grace_s`` seconds, then end all connections."""
-        if self._server is None:
-            return
-        self._server.close()
-        for connection in list(self._connections):
-            connection.finish()
-        self._idle.clear()
-        if self._connections:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._idle.wait(), grace_s)
-        for connection in list(self._connections):
-            connection.abort()
-
-    def _gone(self, connection: Connection) -> None:
-        self._connections.discard(connection)
-        if not self._connections:
-            self._idle.set()

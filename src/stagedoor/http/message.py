@@ -1,5 +1,7 @@
 """Requests and responses as both listeners see them: between ``http.connection`` and ``front`` or ``public``."""
 
+import asyncio
+import ssl
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,7 +34,8 @@ class Request:
     """One request as it came in: nothing is decoded or normalised, since signatures cover the literal form.
 
     ``headers`` has lower-case names in order of arrival, repeated ones repeated; ``header`` the same as a dict with
-    repeated values joined by ``,``; ``names`` are the names of ``headers`` as the client spelt them. ``path`` and ``query`` are still percent-encoded; ``query`` without ``?``.
+    repeated values joined by ``,``; ``names`` are the names of ``headers`` as the client spelt them. ``path`` and
+    ``query`` are still percent-encoded; ``query`` without ``?``. A CONNECT has its ``host:port`` as ``path``.
     """
 
     method: str
@@ -55,14 +58,31 @@ class FileSlice:
     length: int
 
 
+@dataclass(frozen=True, slots=True)
+class TlsFromHere:
+    """After the answer to a CONNECT: TLS begins on the connection, and behind it the same handler answers HTTP."""
+
+    context: ssl.SSLContext
+
+
+class Tunnel(Protocol):
+    """After the answer to a CONNECT: the connection's bytes go elsewhere, unread."""
+
+    async def carry(self, transport: asyncio.Transport, already_read: bytes) -> None:
+        """Until both sides have ended. ``transport`` is paused and becomes the tunnel's; so do bytes read too far."""
+        ...
+
+
 @dataclass(slots=True)
 class Response:
     """One answer. Content-Length is set by the connection for ``bytes`` and ``FileSlice``, unless given.
 
     An async iterator body without a Content-Length header goes out chunked. ``close`` ends the connection after it.
+    ``switch`` answers a CONNECT only: what the connection becomes after the head, which has no body then.
     """
 
     status: int
     headers: Sequence[tuple[str, str]] = field(default_factory=tuple)
     body: "bytes | FileSlice | AsyncIterator[bytes]" = b""
     close: bool = False
+    switch: TlsFromHere | Tunnel | None = None

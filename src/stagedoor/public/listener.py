@@ -39,6 +39,10 @@ class PublicListener:
         """One request, one response."""
         if request.path == HEALTH_PATH and request.method in ("GET", "HEAD"):
             return Response(200, [("content-type", "application/json")], self._health())
+        if request.method == "CONNECT":
+            return Response(
+                HTTPStatus.METHOD_NOT_ALLOWED, [("content-type", "text/plain")], b"no proxy here\n"
+            )
         host = request.header.get("host", "")
         api = api_address(host, request.path)
         if api is not None:

@@ -108,7 +108,7 @@ async def run_function(
     """
     ref = parse_reference(function, account_id, region, qualifier)
     if len(payload) > MAX_PAYLOAD_BYTES:
-        raise _too_large(MAX_PAYLOAD_BYTES, "RequestResponse")
+        raise too_large(MAX_PAYLOAD_BYTES, "Invoke")
     return await _run(
         house,
         await route_of(house, ref),
@@ -164,8 +164,8 @@ async def permits(
         return False
 
 
-def _too_large(limit_bytes: int, kind: str) -> AwsError:
-    operation = "InvokeAsync" if kind == "Event" else "Invoke"
+def too_large(limit_bytes: int, operation: str) -> AwsError:
+    """413 for a payload; ``operation`` is ``Invoke``, or ``InvokeAsync`` for events."""
     return AwsError(
         "RequestTooLargeException",
         f"Request must be smaller than {limit_bytes} bytes for the {operation}Function operation",
@@ -175,7 +175,7 @@ def _too_large(limit_bytes: int, kind: str) -> AwsError:
 
 async def _check_payload(payload: bytes, limit_bytes: int, kind: str) -> None:
     if len(payload) > limit_bytes:
-        raise _too_large(limit_bytes, kind)
+        raise too_large(limit_bytes, "InvokeAsync" if kind == "Event" else "Invoke")
     if not payload:
         return
     try:

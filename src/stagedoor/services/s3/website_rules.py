@@ -31,6 +31,7 @@ def check(configuration: Mapping[str, Any]) -> None:
             )
         if not everything.get("HostName"):
             raise _invalid("The HostName of RedirectAllRequestsTo must not be empty.")
+        _check_host_name(everything["HostName"])
         return
     suffix: str | None = document(configuration, "IndexDocument").get("Suffix")
     if suffix is None:
@@ -58,10 +59,17 @@ def _invalid(message: str) -> AwsError:
     return errors.invalid_request(message)
 
 
+def _check_host_name(name: str) -> None:
+    """It becomes part of a header line, and of a URL."""
+    if not all("!" <= character <= "~" for character in name):
+        raise _invalid(f"The HostName {name!r} is not a host name.")
+
+
 def _check_rule(rule: Mapping[str, Any]) -> None:
     redirect = document(rule, "Redirect")
     if not redirect:
         raise _invalid("A routing rule needs a Redirect with at least one element.")
+    _check_host_name(redirect.get("HostName", ""))
     if "ReplaceKeyWith" in redirect and "ReplaceKeyPrefixWith" in redirect:
         raise _invalid("You can only define ReplaceKeyPrefix or ReplaceKey but not both.")
     code: str | None = redirect.get("HttpRedirectCode")

@@ -1,0 +1,138 @@
+"""A listening socket whose connections speak HTTP/1.1, over TLS or without: where every flow begins."""
+
+import asyncio
+import contextlib
+import ssl
+
+from stagedoor.http.connection import Connection, Handler, Limits
+from stagedoor.http.message import TlsFromHere
+
+CONNECTIONS_MAX = 4096
+# So many are told 503 at one time; what comes beyond is closed without a word.
+REFUSED_MAX = 256
+EVICT_IDLE_S = 1.0
+
+
+class _Held(asyncio.Protocol):
+    """What arrives behind a TLS handshake before its connection stands there to take it."""
+
+    def __init__(self) -> None:
+        self.data: list[bytes] = []
+        self.lost = False
+
+    def data_received(self, data: bytes) -> None:
+        self.data.append(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost = True
+
+
+class Server:
+    """Accepts connections, at most ``connections_max`` at a time; with ``tls`` they begin with its handshake.
+
+    Above the bound a connection that idles between requests makes way; without such a one the new one is answered 503.
+    """
+
+    def __init__(
+        self,
+        handler: Handler,
+        limits: Limits | None = None,
+        tls: ssl.SSLContext | None = None,
+        connections_max: int = CONNECTIONS_MAX,
+    ) -> None:
+        self.handler = handler
+        self.limits = limits or Limits()
+        self._tls = tls
+        self._connections_max = connections_max
+        # In the order of their arrival.
+        self._connections: dict[Connection, None] = {}
+        self._idle = asyncio.Event()
+        self._server: asyncio.AbstractServer | None = None
+        self.host = ""
+        self.port = 0
+
+    @property
+    def scheme(self) -> str:
+        """``https`` with TLS, else ``http``."""
+        return "http" if self._tls is None else "https"
+
+    @property
+    def open_count(self) -> int:
+        """Connections that are open now."""
+        return len(self._connections)
+
+    async def listen(self, host: str, port: int) -> None:
+        """Bind and accept; ``port`` 0 picks a free one. OSError when the address is taken."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(
+            lambda: Connection(self, self.scheme),
+            host,
+            port,
+            backlog=1024,
+            reuse_address=True,
+            ssl=self._tls,
+            ssl_handshake_timeout=self.limits.tls_handshake_timeout_s if self._tls is not None else None,
+        )
+        self.host = host
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def close(self, grace_s: float) -> None:
+        """Stop accepting, let answers under way finish for ``grace_s`` seconds, then end all connections."""
+        if self._server is None:
+            return
+        self._server.close()
+        for connection in list(self._connections):
+            connection.finish()
+        self._idle.clear()
+        if self._connections:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._idle.wait(), grace_s)
+        for connection in list(self._connections):
+            connection.abort()
+
+    # For the connections.
+
+    def opened(self, connection: Connection) -> bool:
+        """Note a new connection; False when there are too many."""
+        self._connections[connection] = None
+        excess = len(self._connections) - self._connections_max
+        if excess <= 0:
+            return True
+        if excess > REFUSED_MAX:
+            connection.abort()
+            return True
+        idle = next((other for other in self._connections if other.idle_s() > EVICT_IDLE_S), None)
+        if idle is None:
+            return False
+        self.gone(idle)
+        idle.abort()
+        return True
+
+    def gone(self, connection: Connection) -> None:
+        """Forget it."""
+        self._connections.pop(connection, None)
+        if not self._connections:
+            self._idle.set()
+
+    async def begin_tls(self, transport: asyncio.Transport, switch: TlsFromHere) -> None:
+        """Go on with HTTP behind TLS on this transport, which nobody reads any more."""
+        held = _Held()
+        try:
+            tls = await asyncio.get_running_loop().start_tls(
+                transport,
+                held,
+                switch.context,
+                server_side=True,
+                ssl_handshake_timeout=self.limits.tls_handshake_timeout_s,
+            )
+        except OSError:
+            # No TLS, a client that does not trust the certificate, or one that fell silent.
+            transport.abort()
+            return
+        if tls is None or held.lost:
+            return
+        connection = Connection(self, "https")
+        tls.set_protocol(connection)
+        connection.connection_made(tls)
+        for data in held.data:
+            connection.data_received(data)
