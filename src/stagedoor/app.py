@@ -43,8 +43,10 @@ from stagedoor.reconcile.training.act import TrainingJobs, TrainingStores
 from stagedoor.reconcile.transform.act import TransformJobs, TransformStores
 from stagedoor.reconcile.worker_logs import WorkerLogs
 from stagedoor.services.call import House
+from stagedoor.services.denials import Denials
 from stagedoor.services.lambda_.routing import resolver
 from stagedoor.services.principals import Principals, RootAccount, read_accounts
+from stagedoor.services.role_activity import RoleActivity
 from stagedoor.settings import Settings, address, retry_delays_s
 from stagedoor.store.contents import Contents
 from stagedoor.store.function_packages import FunctionPackages
@@ -60,6 +62,7 @@ log = logging.getLogger(__name__)
 
 SHUTDOWN_GRACE_S = 5.0
 LOCK_ATTEMPTS = 6
+ROLE_ACTIVITY_FLUSH_S = 1.0
 _RESTORE = "Restore it from a copy, or choose another directory with --data."
 LOG_FILE_BYTES = 16 * 1024 * 1024
 
@@ -197,11 +200,14 @@ class Application:
         access_log = AccessLog(settings.data / "logs" / "access.jsonl", self._clock)
         self._closing.callback(access_log.flush)
         house = dataclasses.replace(house, try_method=public.try_method)
-        signed = SignedListener(house, self._health, public.claims, public.handle, access_log)
+        logs = settings.data / "logs"
+        denials = Denials(logs, house.principals, self._clock)
+        signed = SignedListener(house, self._health, public.claims, public.handle, access_log, denials)
         self._api = await self._listen("api", signed.handle)
         self._public = await self._listen("public", public.handle)
         await self._reconcile(house, engine)
         self._in_background(partial(_warm, signed))
+        self._noting_roles(house)
         # Not before: a start that fails has shown nobody the root key, so the next one makes and shows another.
         keep_keys(settings, self.keys)
         running = Running(self._api, self._public, self.keys, self._made_root_key)
@@ -238,6 +244,7 @@ class Application:
             principals=Principals(records, session_tokens, root_accounts(settings, self.keys)),
             endpoint_routes=EndpointRoutes(),
             function_pools=FunctionPools(records, log_writer, self._clock, settings.function_concurrency),
+            role_activity=RoleActivity(data / "logs"),
         )
         return house, LocalEngine(data / "scratch")
 
@@ -245,6 +252,21 @@ class Application:
         """Do in a thread what nobody waits for; the server does not end in the middle of it."""
         task = asyncio.create_task(asyncio.to_thread(work))
         self._closing.push_async_callback(asyncio.wait, {task})
+
+    def _noting_roles(self, house: House) -> None:
+        """Write down what roles do, once a second; the rest at the end."""
+        activity = house.role_activity
+        if activity is None:
+            return
+
+        async def flushing() -> None:
+            while True:
+                await asyncio.sleep(ROLE_ACTIVITY_FLUSH_S)
+                await asyncio.to_thread(activity.flush)
+
+        task = asyncio.create_task(flushing())
+        self._closing.callback(activity.flush)
+        self._closing.callback(task.cancel)
 
     async def _listen(self, name: str, handler: Handler) -> str:
         host, port = address(getattr(self._settings, name), name)

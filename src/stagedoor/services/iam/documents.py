@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-from stagedoor.authz.policy import PolicyError, PolicyKind, compiled, validate
+from stagedoor.authz.policy_document import PolicyError, PolicyKind, compiled, validate
 from stagedoor.domain.errors import AwsError
 from stagedoor.services.call import Call
 from stagedoor.services.iam.entities import limit_exceeded

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from stagedoor.authz.caller import Caller
-from stagedoor.authz.policy import Decision, PolicyError, Question, compiled, decide, validate
+from stagedoor.authz.policy import Decision, Question, decide
+from stagedoor.authz.policy_document import PolicyError, compiled, validate
 from stagedoor.authz.session_tokens import Credentials, SessionClaims
 from stagedoor.domain.arns import Arn
 from stagedoor.domain.errors import AwsError
