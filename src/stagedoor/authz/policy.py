@@ -19,7 +19,7 @@ from typing import Any, Final, Literal, NamedTuple
 from stagedoor.authz import wildcards
 from stagedoor.authz.caller import Caller, canonical_user_id
 from stagedoor.authz.conditions import Context, is_known
-from stagedoor.authz.policy_document import Statement, compiled
+from stagedoor.authz.policy_document import VARIABLE, Statement, compiled
 from stagedoor.authz.request_keys import UNSAID
 
 PolicySource = Literal["identity-based", "permissions boundary", "session", "resource-based"]
@@ -28,7 +28,6 @@ Grant = Literal["account", "role", "direct"]
 """How a statement of a resource policy names the caller: its account, its role (or the user behind a federated session), or
 the caller itself."""
 
-_VARIABLE: Final = re.compile(r"\$\{([^}]*)\}")
 _LITERALS: Final = {"*": "*", "?": "?", "$": "$"}
 # No statement at all: what stands for a policy that is gone.
 NOTHING: Final = '{"Statement": []}'
@@ -293,13 +292,13 @@ def _fill(pattern: str, context: Context) -> str | None:
         missing = True
         return ""
 
-    filled = _VARIABLE.sub(value, pattern)
+    filled = VARIABLE.sub(value, pattern)
     return None if missing else filled
 
 
 def _variables_known(pattern: str) -> bool:
     return all(
-        name in _LITERALS or is_known(name.partition(",")[0].strip()) for name in _VARIABLE.findall(pattern)
+        name in _LITERALS or is_known(name.partition(",")[0].strip()) for name in VARIABLE.findall(pattern)
     )
 
 

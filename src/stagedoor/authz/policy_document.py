@@ -35,6 +35,7 @@ _PARTITION: Final = re.compile(r"aws[a-z\-]*|\*").fullmatch
 _PRINCIPAL_ARN: Final = re.compile(
     r"arn:aws[a-z\-]*:(iam|sts)::\d{12}:(root|(user|role|assumed-role|federated-user)/[^*?]+)"
 ).fullmatch
+VARIABLE: Final = re.compile(r"\$\{([^}]*)\}")
 _ACCOUNT: Final = re.compile(r"\d{12}").fullmatch
 
 
@@ -75,6 +76,15 @@ def compiled(document: str) -> tuple[Statement, ...]:
         _statement(statement, number, with_variables)
         for number, statement in enumerate(_as_list(parsed.get("Statement", [])), start=1)
     )
+
+
+def variables_of(statement: Statement) -> set[str]:
+    """The names of the condition keys that a statement uses as variables."""
+    if not statement.variables:
+        return set()
+    texts = (*statement.resources, *(value for one in statement.conditions for value in one.values))
+    names = {name.partition(",")[0].strip() for text in texts for name in VARIABLE.findall(text)}
+    return names - {"*", "?", "$"}
 
 
 def _is_object(value: object) -> TypeGuard[dict[str, Any]]:

@@ -44,7 +44,7 @@ def authorise(
         house.principals.arn_of,
     )
     needed = actions.required(service, asked)
-    if caller.kind == "anonymous":
+    if caller.kind == "anonymous" and (service, operation) != ("sts", "AssumeRoleWithWebIdentity"):
         _refuse_anonymous(service, operation, parameters, house)
     activity = house.role_activity if caller.role_arn is not None else None
     for action, resource in needed:
@@ -95,10 +95,11 @@ def _context_source(
     house: House,
 ) -> Callable[[], Context]:
     def context() -> Context:
+        now = house.clock.now()
         keys: dict[str, str | list[str]] = {
-            **permissions.caller_context(authenticated.caller),
+            **permissions.caller_context(authenticated.caller, now),
             **permissions.request_context(
-                house.clock.now(),
+                now,
                 authenticated.region,
                 authenticated.peer_host,
                 authenticated.scheme,

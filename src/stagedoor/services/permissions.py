@@ -88,9 +88,9 @@ def call_context(call: Call) -> dict[str, str | list[str]]:
     """The condition keys that follow from who calls, when, from where and how."""
     request = call.request
     if request is None:
-        return caller_context(call.caller)
+        return caller_context(call.caller, call.now)
     header = request.header
-    return caller_context(call.caller) | request_context(
+    return caller_context(call.caller, call.now) | request_context(
         call.now,
         call.region,
         request.peer_host,
@@ -147,8 +147,8 @@ def refusal(
     return RefusedError(code, text, None, asked)
 
 
-def caller_context(caller: Caller) -> dict[str, str | list[str]]:
-    """The condition keys that follow from who calls."""
+def caller_context(caller: Caller, now: float | None = None) -> dict[str, str | list[str]]:
+    """The condition keys that follow from who calls (at ``now``: how long ago it showed a second factor)."""
     context: dict[str, str] = {
         "aws:principalaccount": caller.account_id,
         "aws:principalarn": caller.role_arn or caller.arn,
@@ -177,6 +177,8 @@ def caller_context(caller: Caller) -> dict[str, str | list[str]]:
     if caller.expires_at is not None:
         # Temporary credentials say whether a second factor was used; long-term ones say nothing.
         context["aws:multifactorauthpresent"] = "false" if caller.mfa_at is None else "true"
+        if caller.mfa_at is not None and now is not None:
+            context["aws:multifactorauthage"] = str(max(0, int(now) - caller.mfa_at))
         context["aws:tokenissuetime"] = _moment(caller.issued_at) if caller.issued_at is not None else ""
     context |= {f"aws:principaltag/{name.lower()}": value for name, value in caller.tags}
     return {name: value for name, value in context.items() if value}
