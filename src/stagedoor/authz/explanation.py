@@ -5,7 +5,7 @@ Place in the flow: ``services.denials`` explains a refusal for the log; nothing 
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 from stagedoor.authz import wildcards
 from stagedoor.authz.policy import Decision, PolicySource, Question, evaluate, examine
@@ -85,8 +85,8 @@ def _denying(question: Question, sources: Sequence[Source]) -> tuple[Source, int
 
 def _statement(document: str, number: int) -> Any:
     """A statement as its author wrote it."""
-    statements = json.loads(document).get("Statement", [])
-    return statements[number - 1] if isinstance(statements, list) else statements
+    statements: Any = json.loads(document).get("Statement", [])
+    return cast("list[Any]", statements)[number - 1] if isinstance(statements, list) else statements
 
 
 def _near_misses(question: Question, sources: Sequence[Source]) -> list[dict[str, Any]]:

@@ -16,7 +16,8 @@ _MAX_THUMBPRINTS: Final = 5
 
 def create_open_id_connect_provider(call: Call, request: dict[str, Any]) -> dict[str, Any]:
     """Record a provider. Its address is the issuer of its tokens; nothing is fetched from there."""
-    url = urlsplit(request["Url"])
+    address: str = request["Url"]
+    url = urlsplit(address)
     if url.scheme != "https" or not url.hostname or url.query or url.fragment or url.username:
         raise entities.invalid_input(
             "Invalid Open ID Connect Provider URL: it must be https://, without a query."

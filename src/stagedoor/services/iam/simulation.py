@@ -96,8 +96,8 @@ def _caller(request: Mapping[str, Any], caller: Caller) -> Caller:
         raise entities.invalid_input("PermissionsBoundaryPolicyInputList may hold one policy.")
     if boundaries:
         caller = replace(caller, boundary=boundaries[0])
-    caller_arn = request.get("CallerArn")
-    if caller_arn in {None, caller.role_arn, caller.arn}:
+    caller_arn: str | None = request.get("CallerArn")
+    if caller_arn is None or caller_arn in {caller.role_arn, caller.arn}:
         return caller
     try:
         arn = Arn.parse(caller_arn)
@@ -145,7 +145,7 @@ def _result(question: Question, found: Decision, resource_policies: tuple[str, .
     if found.statement is not None:
         matched.append({"SourcePolicyId": found.statement, "SourcePolicyType": _SOURCES[found.by]})
     policies = (*caller.policies, *((caller.boundary,) if caller.boundary else ()), *resource_policies)
-    result = {
+    result: dict[str, Any] = {
         "EvalActionName": question.action,
         "EvalResourceName": question.resource,
         "EvalDecision": _DECISIONS[found.allowed, found.explicit_deny],

@@ -1,10 +1,11 @@
 """Temporary credentials for people whom IAM does not know: GetFederationToken and AssumeRoleWithWebIdentity."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from stagedoor.authz import web_tokens
 from stagedoor.authz.caller import web_identity
+from stagedoor.authz.request_keys import request_tags
 from stagedoor.authz.session_tokens import SessionClaims
 from stagedoor.authz.web_tokens import WebToken, WebTokenError
 from stagedoor.domain.arns import Arn
@@ -74,7 +75,7 @@ def assume_role_with_web_identity(call: Call, request: dict[str, Any]) -> dict[s
     tags, transitive = _tags(token.claims)
     context = requests.trust_context(call, request, role)
     context |= {f"{provider['Url'].lower()}:{name}": value for name, value in token.condition_keys().items()}
-    context |= {"aws:federatedprovider": provider["Arn"], **requests.request_tags(tags)}
+    context |= {"aws:federatedprovider": provider["Arn"], **request_tags(tags)}
     for action in (_WEB_ACTION, *(["sts:TagSession"] if tags else [])):
         if not requests.trusts(role, caller, action, context).allowed:
             raise _not_authorised(action)
@@ -156,11 +157,15 @@ def _provider(call: Call, role_arn: str, token: WebToken) -> Document:
 
 def _tags(claims: Mapping[str, Any]) -> tuple[dict[str, str], tuple[str, ...]]:
     """The session tags that the provider put into the token."""
-    stated: Any = claims.get(_TAGS_CLAIM) or {}
-    given: Mapping[str, Any] = stated.get("principal_tags", {}) if isinstance(stated, dict) else {}
-    tags = {
-        str(name): str(values[0]) if isinstance(values, list) and values else str(values)
-        for name, values in given.items()
-    }
-    transitive = stated.get("transitive_tag_keys", []) if isinstance(stated, dict) else []
-    return tags, tuple(str(name) for name in transitive if name in tags)
+    stated = _mapping(claims.get(_TAGS_CLAIM))
+    tags: dict[str, str] = {}
+    for name, values in _mapping(stated.get("principal_tags")).items():
+        first: Any = cast("list[Any]", values)[:1] if isinstance(values, list) else [values]
+        tags |= {name: str(value) for value in first}
+    transitive: Any = stated.get("transitive_tag_keys")
+    names = [str(one) for one in cast("list[Any]", transitive)] if isinstance(transitive, list) else []
+    return tags, tuple(name for name in names if name in tags)
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return cast("Mapping[str, Any]", value) if isinstance(value, dict) else {}
