@@ -160,8 +160,9 @@ def _tags(claims: Mapping[str, Any]) -> tuple[dict[str, str], tuple[str, ...]]:
     stated = _mapping(claims.get(_TAGS_CLAIM))
     tags: dict[str, str] = {}
     for name, values in _mapping(stated.get("principal_tags")).items():
-        first: Any = cast("list[Any]", values)[:1] if isinstance(values, list) else [values]
-        tags |= {name: str(value) for value in first}
+        given: list[Any] = cast("list[Any]", values) if isinstance(values, list) else [values]
+        if given:
+            tags[name] = str(given[0])
     transitive: Any = stated.get("transitive_tag_keys")
     names = [str(one) for one in cast("list[Any]", transitive)] if isinstance(transitive, list) else []
     return tags, tuple(name for name in names if name in tags)
