@@ -50,8 +50,10 @@ from stagedoor.reconcile.training.act import TrainingJobs, TrainingStores
 from stagedoor.reconcile.transform.act import TransformJobs, TransformStores
 from stagedoor.reconcile.worker_logs import WorkerLogs
 from stagedoor.services.call import House
+from stagedoor.services.denials import Denials
 from stagedoor.services.lambda_.routing import resolver
 from stagedoor.services.principals import Principals, RootAccount, read_accounts
+from stagedoor.services.role_activity import RoleActivity
 from stagedoor.settings import Settings, address, has_tls, is_loopback, retry_delays_s
 from stagedoor.store.contents import Contents
 from stagedoor.store.function_packages import FunctionPackages
@@ -70,6 +72,7 @@ LOCK_ATTEMPTS = 6
 # Parameters of glibc's mallopt(3).
 _M_MMAP_THRESHOLD = -3
 _M_ARENA_MAX = -8
+ROLE_ACTIVITY_FLUSH_S = 1.0
 _RESTORE = "Restore it from a copy, or choose another directory with --data."
 OPEN_FILES = 16_384
 TLS_FOLDER = "tls"
@@ -226,8 +229,12 @@ class Application:
         access_log = AccessLog(settings.data / "logs" / "access.jsonl", self._clock)
         self._closing.callback(access_log.flush)
         house = dataclasses.replace(house, try_method=public.try_method)
+        logs = settings.data / "logs"
+        denials = Denials(logs, house.principals, self._clock)
         proxy = Proxy(self._ca, self.keys.proxy_password, Destinations(), offline=settings.offline)
-        signed = SignedListener(house, self._health, public.claims, public.handle, proxy.answer, access_log)
+        signed = SignedListener(
+            house, self._health, public.claims, public.handle, proxy.answer, access_log, denials
+        )
         self._api = self._local = await self._listen("api", signed.handle)
         host, _ = address(settings.api, "api")
         if has_tls(settings) or not (is_loopback(host) or _is_unspecified(host)):
@@ -235,6 +242,7 @@ class Application:
         self._public = await self._listen("public", public.handle)
         await self._reconcile(house, engine)
         self._in_background(partial(_warm, signed))
+        self._noting_roles(house)
         # Not before: a start that fails has shown nobody the root key, so the next one makes and shows another.
         keep_keys(settings, self.keys)
         running = Running(self._api, self._public, self._local, self.keys, self._made_root_key)
@@ -271,6 +279,7 @@ class Application:
             principals=Principals(records, session_tokens, root_accounts(settings, self.keys)),
             endpoint_routes=EndpointRoutes(),
             function_pools=FunctionPools(records, log_writer, self._clock, settings.function_concurrency),
+            role_activity=RoleActivity(data / "logs"),
         )
         return house, LocalEngine(data / "scratch")
 
@@ -288,6 +297,21 @@ class Application:
             return self._ca.listener_context(host) if settings.tls else None
         except CertificateError as error:
             raise StartError(str(error)) from error
+
+    def _noting_roles(self, house: House) -> None:
+        """Write down what roles do, once a second; the rest at the end."""
+        activity = house.role_activity
+        if activity is None:
+            return
+
+        async def flushing() -> None:
+            while True:
+                await asyncio.sleep(ROLE_ACTIVITY_FLUSH_S)
+                await asyncio.to_thread(activity.flush)
+
+        task = asyncio.create_task(flushing())
+        self._closing.callback(activity.flush)
+        self._closing.callback(task.cancel)
 
     async def _listen(self, name: str, handler: Handler) -> str:
         host, port = address(getattr(self._settings, name), name)

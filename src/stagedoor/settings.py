@@ -67,6 +67,11 @@ class Settings:
         "display_name}` (root key pairs).",
         "",
     )
+    oidc_keys: str = _doc(
+        "JSON file with the public keys of OpenID Connect issuers, `{issuer: JWKS document}`, for "
+        "AssumeRoleWithWebIdentity. Nothing is fetched.",
+        "",
+    )
     invoke_body_max_bytes: int = _doc("Largest InvokeEndpoint body.", 6_291_456)
     invoke_timeout_s: float = _doc("Time a model has to answer InvokeEndpoint.", 60.0)
     clock_skew_s: float = _doc("How far a signature's date may be off.", 900.0)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stagedoor.authz import conditions, wildcards
-from stagedoor.authz.caller import ANONYMOUS, Caller, service_caller
+from stagedoor.authz import wildcards
+from stagedoor.authz.caller import ANONYMOUS, Caller, canonical_user_id, service_caller
 from stagedoor.authz.policy import Decision, DecisionCache, Question, decide
 
 ACCOUNT = "111122223333"
@@ -243,7 +243,10 @@ RESOURCE_POLICIES = [
     (user(), [principal({"Service": "apigateway.amazonaws.com"})], ACCOUNT, NO),
     # What cannot be told apart never allows, and always denies.
     (user(), [principal({"CanonicalUser": "abc"})], ACCOUNT, NO),
-    (user(document({})), [principal({"CanonicalUser": "abc"}, "Deny")], ACCOUNT, DENY),
+    (user(document({})), [principal({"CanonicalUser": "abc"}, "Deny")], ACCOUNT, ALLOW),
+    (user(document({})), [principal({"CanonicalUser": canonical_user_id(ACCOUNT)}, "Deny")], ACCOUNT, DENY),
+    (user(document({})), [principal({"Unheard": "abc"}, "Deny")], ACCOUNT, DENY),
+    (user(), [principal({"Unheard": "abc"})], ACCOUNT, NO),
     # NotPrincipal.
     (user(document({})), [document({"Effect": "Deny", "NotPrincipal": {"AWS": user().arn}})], ACCOUNT, ALLOW),
     (session_of(document({})), [document({"Effect": "Deny", "NotPrincipal": {"AWS": user().arn}})], ACCOUNT, DENY),
@@ -411,7 +414,3 @@ def test_the_order_of_policies_does_not_matter(
 def test_without_an_allow_nothing_is_allowed(policy: str, action: str, resource: str) -> None:
     allowed = decide(Question(user(policy), action, resource, CONTEXT)).allowed
     assert not allowed or '"Allow"' in policy
-
-
-def test_every_known_key_is_lower_case() -> None:
-    assert all(key == key.lower() for key in conditions.KNOWN_KEYS)

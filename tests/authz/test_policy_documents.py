@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from stagedoor.authz.policy import PolicyError, validate
+from stagedoor.authz.policy_document import PolicyError, validate
 
 GOOD: dict[str, Any] = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::bucket/*"}
 TRUST: dict[str, Any] = {

@@ -91,17 +91,6 @@ def test_trust_policies_are_checked_and_nothing_is_stored(iam: Any, text: str, m
     assert refusal(iam.get_role, RoleName=name)[0] == 404
 
 
-def test_what_is_not_built_is_refused_by_name(iam: Any) -> None:
-    status, code, message = refusal(
-        iam.create_role,
-        RoleName=unique("bounded"),
-        AssumeRolePolicyDocument=LAMBDA,
-        PermissionsBoundary=READ_ONLY,
-    )
-    assert (status, code) == (400, "InvalidInput")
-    assert "PermissionsBoundary" in message
-
-
 def test_tag_keys_of_aws_are_not_given_away(iam: Any, stagedoor: Server) -> None:
     name = make_role(stagedoor)["RoleName"]
     assert refusal(iam.tag_role, RoleName=name, Tags=[{"Key": "AWS:x", "Value": "1"}])[:2] == (

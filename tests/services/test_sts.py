@@ -180,9 +180,10 @@ class TestAssumeRole:
         self, stagedoor: Server, user: tuple[str, dict[str, str]]
     ) -> None:
         call = {"stagedoor": stagedoor, "keys": user[1], "role": make_role(stagedoor)}
-        status, code, message = refusal(assume, **call, SourceIdentity="ann")
+        contexts = [{"ProviderArn": "arn:aws:iam::aws:contextProvider/x", "ContextAssertion": "assertion"}]
+        status, code, message = refusal(assume, **call, ProvidedContexts=contexts)
         assert (status, code) == (400, "ValidationError")
-        assert "SourceIdentity" in message
+        assert "ProvidedContexts" in message
 
 
 class TestGetSessionToken:

@@ -8,54 +8,26 @@ A context maps lower-case condition keys to a text or a list of texts. A known k
 absent from the request.
 """
 
+import base64
+import binascii
 import ipaddress
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-from stagedoor.authz import wildcards
+from stagedoor.authz import request_keys, wildcards
 
 Context = Mapping[str, "str | Sequence[str]"]
 """Condition key (lower case) -> value or values of this request."""
 
-# Keys whose value front puts into the context whenever the request has one.
-KNOWN_KEYS: Final = frozenset(
-    {
-        "aws:currenttime",
-        "aws:epochtime",
-        "aws:multifactorauthage",
-        "aws:multifactorauthpresent",
-        "aws:principalaccount",
-        "aws:principalarn",
-        "aws:principaltype",
-        "aws:principalisawsservice",
-        "aws:referer",
-        "aws:requestedregion",
-        "aws:securetransport",
-        "aws:sourceaccount",
-        "aws:sourcearn",
-        "aws:sourceip",
-        "aws:useragent",
-        "aws:userid",
-        "aws:username",
-        "iam:passedtoservice",
-        "s3:authtype",
-        "s3:delimiter",
-        "s3:max-keys",
-        "s3:prefix",
-        "s3:signatureversion",
-        "s3:x-amz-acl",
-        "sts:externalid",
-        "sts:rolesessionname",
-    }
-)
-_KNOWN_PREFIXES: Final = ("aws:principaltag/",)
+_NUMBER: Final = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?").fullmatch
+_YEAR_OR_MONTH: Final = re.compile(r"(\d{4})(?:-(\d{2}))?").fullmatch
 
 
 def is_known(key: str) -> bool:
     """Whether requests carry this key (in any case) when AWS says they do."""
-    lower = key.lower()
-    return lower in KNOWN_KEYS or lower.startswith(_KNOWN_PREFIXES)
+    return request_keys.is_known(key.lower())
 
 
 def _arn(pattern: str, value: str) -> bool:
@@ -70,15 +42,18 @@ def _arn(pattern: str, value: str) -> bool:
 
 def _number(check: Callable[[float, float], bool]) -> Callable[[str, str], bool | None]:
     def compare(wanted: str, value: str) -> bool | None:
-        try:
-            return check(float(value), float(wanted))
-        except ValueError:
+        if _NUMBER(value) is None or _NUMBER(wanted) is None:
             return None
+        return check(float(value), float(wanted))
 
     return compare
 
 
 def _moment_s(text: str) -> float:
+    """Epoch seconds of a W3C date (a year, a month, a day, a moment) or of a number of seconds."""
+    short = _YEAR_OR_MONTH(text)
+    if short is not None:
+        return datetime(int(short[1]), int(short[2] or 1), 1, tzinfo=UTC).timestamp()
     if text.replace(".", "", 1).isdigit():
         return float(text)
     moment = datetime.fromisoformat(text)
@@ -89,10 +64,24 @@ def _date(check: Callable[[float, float], bool]) -> Callable[[str, str], bool | 
     def compare(wanted: str, value: str) -> bool | None:
         try:
             return check(_moment_s(value), _moment_s(wanted))
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
 
     return compare
+
+
+def _boolean(wanted: str, value: str) -> bool | None:
+    if wanted.lower() not in {"true", "false"}:
+        return None
+    return wanted.lower() == value.lower()
+
+
+def _binary(wanted: str, value: str) -> bool | None:
+    """Bytes in base64 on both sides."""
+    try:
+        return base64.b64decode(wanted, validate=True) == base64.b64decode(value, validate=True)
+    except (binascii.Error, ValueError):
+        return None
 
 
 def _in_network(wanted: str, value: str) -> bool | None:
@@ -108,8 +97,8 @@ _OPERATORS: Final[Mapping[str, Callable[[str, str], bool | None]]] = {
     "stringlike": wildcards.matches,
     "arnequals": _arn,
     "arnlike": _arn,
-    "bool": lambda wanted, value: wanted.lower() == value.lower(),
-    "binaryequals": lambda wanted, value: wanted == value,
+    "bool": _boolean,
+    "binaryequals": _binary,
     "numericequals": _number(lambda value, wanted: value == wanted),
     "numericlessthan": _number(lambda value, wanted: value < wanted),
     "numericlessthanequals": _number(lambda value, wanted: value <= wanted),
@@ -136,34 +125,39 @@ _NEGATED: Final = {
 }
 
 
+_SETS: Final = ("forallvalues:", "foranyvalue:")
+
+
+def is_operator(name: str) -> bool:
+    """Whether a policy may use this operator, in any case, with its prefix and suffix."""
+    return _parts(name)[3] is not None
+
+
+def _parts(operator: str) -> tuple[str, bool, bool, str | None]:
+    """(set prefix, has IfExists, is negated, what it comes down to: None when there is no such operator)."""
+    name, prefix = operator.lower(), ""
+    for one in _SETS:
+        if name.startswith(one):
+            prefix, name = one, name[len(one) :]
+    if name == "null":
+        return prefix, False, False, name
+    if_exists = name.endswith("ifexists")
+    name = name.removesuffix("ifexists")
+    plain = _NEGATED.get(name, name)
+    return prefix, if_exists, name in _NEGATED, plain if plain in _OPERATORS else None
+
+
 class Condition:
     """One operator on one key: ``{"StringLikeIfExists": {"aws:SourceArn": [...]}}``."""
 
-    __slots__ = (
-        "_check",
-        "_if_exists",
-        "_negated",
-        "_null",
-        "_pattern",
-        "_set",
-        "key",
-        "supported",
-        "values",
-    )
+    __slots__ = ("_check", "_if_exists", "_negated", "_null", "_pattern", "_set", "key", "operator", "supported", "values")  # fmt: skip
 
     def __init__(self, operator: str, key: str, values: tuple[str, ...]) -> None:
-        name = operator.lower()
-        self._set = ""
-        for prefix in ("forallvalues:", "foranyvalue:"):
-            if name.startswith(prefix):
-                self._set, name = prefix, name[len(prefix) :]
-        self._if_exists = name.endswith("ifexists")
-        name = name.removesuffix("ifexists")
-        self._null = name == "null"
-        self._negated = name in _NEGATED
-        plain = _NEGATED.get(name, name)
-        self._check = _OPERATORS.get(plain)
+        self._set, self._if_exists, self._negated, plain = _parts(operator)
+        self._null = plain == "null"
+        self._check = _OPERATORS.get(plain) if plain is not None else None
         self._pattern = plain in _PATTERNS
+        self.operator = operator
         self.key = key.lower()
         self.values = values
         self.supported = is_known(key) and (self._null or self._check is not None)
@@ -173,18 +167,23 @@ class Condition:
         if not self.supported:
             return None
         stated = context.get(self.key)
+        if stated == request_keys.UNSAID:
+            return None
         found = () if stated is None else (stated,) if isinstance(stated, str) else tuple(stated)
         if self._null:
-            return any((value.lower() == "true") == (not found) for value in values)
+            wanted = {value.lower() for value in values}
+            return None if wanted - {"true", "false"} else ("true" if not found else "false") in wanted
         if not found:
             # A key that the request does not have: AWS says negated operators hold, ForAllValues holds, others not.
             if self._set == "foranyvalue:":
                 return self._if_exists
             return self._if_exists or self._negated or self._set == "forallvalues:"
         results = [self._one(values, value) for value in found]
-        if None in results:
-            return None
-        return all(results) if self._set == "forallvalues:" else any(results)
+        # Without a prefix, several values of a negated operator must all differ: nothing slips by beside another.
+        every = self._set == "forallvalues:" or (self._negated and not self._set)
+        if every:
+            return False if False in results else None if None in results else True
+        return True if True in results else None if None in results else False
 
     def _one(self, values: tuple[str, ...], value: str) -> bool | None:
         assert self._check is not None

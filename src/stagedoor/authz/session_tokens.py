@@ -33,10 +33,12 @@ class SessionClaims:
 
     ``principal_id`` is the unique id of the role or user behind it (``AROA…``, ``AIDA…``, the account id for root):
     a role that was deleted and made again under its name is another one. ``session_policies`` are JSON texts,
-    ``session_policy_arns`` managed policies; both narrow. ``source_arn`` is who assumed the role.
+    ``session_policy_arns`` managed policies; both narrow. ``source_arn`` is who assumed the role, or who asked for a federated
+    user's session. ``mfa_at`` (epoch seconds) is when a second factor was shown, ``federated_provider`` the OpenID Connect
+    provider that vouched for the caller.
     """
 
-    kind: Literal["assumed-role", "user", "root"]
+    kind: Literal["assumed-role", "federated-user", "user", "root"]
     account_id: str
     arn: str
     user_id: str
@@ -51,6 +53,9 @@ class SessionClaims:
     tags: Mapping[str, str] = field(default_factory=dict[str, str])
     transitive_tag_keys: tuple[str, ...] = ()
     source_arn: str = ""
+    source_identity: str = ""
+    mfa_at: int | None = None
+    federated_provider: str = ""
 
 
 class Credentials(NamedTuple):

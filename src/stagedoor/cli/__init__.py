@@ -12,6 +12,8 @@ COMMANDS = {
     "env": "Print the shell variables that point AWS clients here.",
     "status": "Show what is running.",
     "logs": "Show the server's log, or a CloudWatch log group.",
+    "why-denied": "Explain why a request was refused.",
+    "least-privilege": "Write the policy for what a role did.",
     "stop": "Stop the server.",
 }
 
@@ -23,7 +25,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        return importlib.import_module(f"stagedoor.cli.{cmd_name}").command
+        return importlib.import_module(f"stagedoor.cli.{cmd_name.replace('-', '_')}").command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -24,6 +24,8 @@ from stagedoor.http.message import Request
 from stagedoor.services.call import House
 from stagedoor.services.principals import UNKNOWN_SECRET
 
+_WEB_IDENTITY_MAX_BYTES: Final = 128 * 1024
+_WEB_IDENTITY: Final = re.compile(rb"(?:.*&)?Action=AssumeRoleWithWebIdentity(?:&.*)?", re.DOTALL).fullmatch
 # Bigger bodies are hashed in a thread, so that other requests go on meanwhile.
 _HASH_IN_THREAD_BYTES: Final = 1024 * 1024
 _HEX_64: Final = re.compile(r"[0-9a-f]{64}").fullmatch
@@ -90,6 +92,8 @@ async def authenticate(request: Request, service: str, house: House, limit_bytes
 
 async def _authenticate(request: Request, service: str, house: House, limit_bytes: int) -> Authenticated:
     now = house.clock.now()
+    if service == "sts" and not sigv4.is_signed(request.header, request.query):
+        return await _web_identity(request, house)
     signature = sigv4.parse(request.header, request.query)
     _check_scope(signature, _SIGNING_NAMES.get(service, service))
     sigv4.check_time(signature, now, house.settings.clock_skew_s)
@@ -101,6 +105,23 @@ async def _authenticate(request: Request, service: str, house: House, limit_byte
         payload_hash = _sha256(body) if body else sigv4.EMPTY_SHA256
     _verify(request, signature, secret, payload_hash, house, now, unknown, s3=False)
     return _authenticated(request, house, caller, signature, body)
+
+
+async def _web_identity(request: Request, house: House) -> Authenticated:
+    """The one operation of STS that takes an identity provider's token in place of a signature: it is checked there."""
+    form = request.header.get("content-type", "").startswith("application/x-www-form-urlencoded")
+    body = await request.body.read(_WEB_IDENTITY_MAX_BYTES) if form and request.method == "POST" else b""
+    if not _WEB_IDENTITY(body):
+        raise SignatureError(Reason.MISSING, "Request is missing Authentication Token")
+    return Authenticated(
+        ANONYMOUS,
+        house.settings.region,
+        body,
+        request.peer_host,
+        request.scheme,
+        request.header.get("user-agent", ""),
+        request.header.get("referer", ""),
+    )
 
 
 def _authenticate_s3(request: Request, house: House) -> Authenticated:

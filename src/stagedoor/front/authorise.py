@@ -7,8 +7,9 @@ For the data path that is one look-up.
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from stagedoor.authz import actions
+from stagedoor.authz import actions, request_keys
 from stagedoor.authz.caller import Caller
+from stagedoor.authz.conditions import Context
 from stagedoor.domain.errors import AwsError
 from stagedoor.front.authenticate import Authenticated
 from stagedoor.services import permissions
@@ -17,6 +18,7 @@ from stagedoor.wire.requests import WireRequest
 
 # Sessions of users and of root (GetSessionToken) have no business with identities. GetSessionToken refuses them itself.
 _SESSIONS_MAY: Final = frozenset({"AssumeRole", "GetCallerIdentity", "GetSessionToken"})
+_FEDERATED_MAY: Final = frozenset({"GetCallerIdentity"})
 
 
 def authorise(
@@ -42,20 +44,28 @@ def authorise(
         house.principals.arn_of,
     )
     needed = actions.required(service, asked)
-    if caller.kind == "anonymous":
+    if caller.kind == "anonymous" and (service, operation) != ("sts", "AssumeRoleWithWebIdentity"):
         _refuse_anonymous(service, operation, parameters, house)
+    activity = house.role_activity if caller.role_arn is not None else None
     for action, resource in needed:
-        context = _context_source(authenticated, service, action, parameters, house)
+        context = _context_source(authenticated, service, operation, action, parameters, request, house)
         found = permissions.decision(house, caller, action, resource, context)
         if not found.allowed:
-            if action == "iam:PassRole" and resource.split(":")[4] != caller.account_id:
+            if action == "iam:PassRole" and permissions.account_in(resource) != caller.account_id:
                 raise AwsError("AccessDeniedException", "Cross-account pass role is not allowed.")
-            raise permissions.refusal(service, caller, action, resource, found)
+            raise permissions.refusal(house, service, caller, action, resource, found, context)
+        if activity is not None and caller.role_arn is not None:
+            passed_to = actions.passed_to(service) if action == "iam:PassRole" else ""
+            activity.note(caller.role_arn, action, resource, passed_to)
 
 
 def _refuse_plain_sessions(service: str, operation: str, caller: Caller) -> None:
-    plain = caller.expires_at is not None and caller.kind in {"user", "root"}
-    if plain and not (service == "sts" and operation in _SESSIONS_MAY):
+    plain = caller.expires_at is not None and caller.kind in {"user", "root", "federated-user"}
+    # IAM takes the session of a user who showed a second factor.
+    if plain and service == "iam" and caller.mfa_at is not None and caller.kind != "federated-user":
+        return
+    allowed = _FEDERATED_MAY if caller.kind == "federated-user" else _SESSIONS_MAY
+    if plain and not (service == "sts" and operation in allowed):
         raise AwsError(
             "InvalidClientTokenId", "The security token included in the request is invalid", status=403
         )
@@ -76,33 +86,57 @@ def _refuse_anonymous(service: str, operation: str, parameters: Mapping[str, Any
 
 
 def _context_source(
-    authenticated: Authenticated, service: str, action: str, parameters: Mapping[str, Any], house: House
-) -> Callable[[], dict[str, str]]:
-    def context() -> dict[str, str]:
-        keys = permissions.caller_context(authenticated.caller) | permissions.request_context(
-            house.clock.now(),
-            authenticated.region,
-            authenticated.peer_host,
-            authenticated.scheme,
-            authenticated.user_agent,
-            authenticated.referer,
-        )
+    authenticated: Authenticated,
+    service: str,
+    operation: str,
+    action: str,
+    parameters: Mapping[str, Any],
+    request: WireRequest,
+    house: House,
+) -> Callable[[], Context]:
+    def context() -> Context:
+        now = house.clock.now()
+        keys: dict[str, str | list[str]] = {
+            **permissions.caller_context(authenticated.caller, now),
+            **permissions.request_context(
+                now,
+                authenticated.region,
+                authenticated.peer_host,
+                authenticated.scheme,
+                authenticated.user_agent,
+                authenticated.referer,
+            ),
+            **request_keys.of_request(service, operation, parameters),
+        }
         if action == "iam:PassRole":
             keys["iam:passedtoservice"] = actions.passed_to(service)
         if service == "s3":
-            keys |= _s3_context(authenticated, parameters)
+            keys |= _s3_context(authenticated, request)
+        elif service == "iam":
+            keys |= _iam_context(authenticated.account_id, operation, parameters, house)
         return keys
 
     return context
 
 
-def _s3_context(authenticated: Authenticated, parameters: Mapping[str, Any]) -> dict[str, str]:
+def _s3_context(authenticated: Authenticated, request: WireRequest) -> dict[str, str]:
     given = {
-        "s3:prefix": parameters.get("Prefix"),
-        "s3:delimiter": parameters.get("Delimiter"),
-        "s3:max-keys": parameters.get("MaxKeys"),
-        "s3:x-amz-acl": parameters.get("ACL"),
         "s3:authtype": authenticated.auth_type,
         "s3:signatureversion": authenticated.signature_version,
+        "s3:x-amz-content-sha256": request.headers.get("x-amz-content-sha256"),
     }
-    return {name: str(value) for name, value in given.items() if value is not None}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _iam_context(
+    account_id: str, operation: str, parameters: Mapping[str, Any], house: House
+) -> dict[str, str]:
+    """The boundary that is given, or that the entity has; the service that a service-linked role is for."""
+    if operation == "CreateServiceLinkedRole":
+        return {"iam:awsservicename": str(parameters.get("AWSServiceName", ""))}
+    boundary = parameters.get("PermissionsBoundary")
+    if not isinstance(boundary, str):
+        kind = "role" if "RoleName" in parameters else "user"
+        name = parameters.get(f"{kind.title()}Name")
+        boundary = house.principals.boundary_arn(account_id, kind, name) if isinstance(name, str) else None
+    return {"iam:permissionsboundary": boundary} if boundary else {}

@@ -23,6 +23,8 @@ from stagedoor.front.verified_body import VerifiedBody
 from stagedoor.http.message import BodyTooLargeError, Request, Response
 from stagedoor.services import registry
 from stagedoor.services.call import Call, House
+from stagedoor.services.denials import Denials
+from stagedoor.services.permissions import RefusedError
 from stagedoor.services.s3 import integrity
 from stagedoor.wire import answers, errors, models, parse, routes, services, validate
 from stagedoor.wire.requests import WireRequest
@@ -59,6 +61,7 @@ class SignedListener:
         public_answer: Callable[[Request], Awaitable[Response]],
         proxy_answer: Callable[[Request], Awaitable[Response]],
         access_log: AccessLog,
+        denials: Denials,
     ) -> None:
         self._house = house
         self._health = health
@@ -66,6 +69,7 @@ class SignedListener:
         self._public_answer = public_answer
         self._proxy_answer = proxy_answer
         self._access_log = access_log
+        self._denials = denials
         self._threads = ThreadPoolExecutor(OPERATION_THREADS, thread_name_prefix="operation")
 
     @staticmethod
@@ -90,6 +94,12 @@ class SignedListener:
                 response = await self._in_thread(s3_cors.preflight, self._house, request)
             else:
                 response = await self._operate(exchange)
+        except RefusedError as error:
+            name = exchange.operation.name if exchange.operation is not None else "-"
+            await self._in_thread(
+                self._denials.note, exchange.request_id, exchange.service, name, error.asked
+            )
+            response = self._error(exchange, error)
         except AwsError as error:
             response = self._error(exchange, error)
         except BodyTooLargeError as error:

@@ -14,6 +14,7 @@ from stagedoor.domain.arns import Arn
 from stagedoor.domain.clock import Clock
 from stagedoor.http.message import Request
 from stagedoor.services.principals import Principals
+from stagedoor.services.role_activity import RoleActivity
 from stagedoor.services.trial import TryMethod
 from stagedoor.settings import Settings
 from stagedoor.store.contents import Contents
@@ -28,7 +29,7 @@ from stagedoor.traffic.function_pools import FunctionPools
 class House:
     """Everything an operation may touch, put together once by ``app``.
 
-    ``try_method`` runs a method of an API that need not be deployed (TestInvokeMethod); ``public`` has it, above here.
+    ``role_activity`` notes what roles do. ``try_method`` runs a method of an API that need not be deployed (TestInvokeMethod); ``public`` has it, above here.
     """
 
     settings: Settings
@@ -42,6 +43,7 @@ class House:
     endpoint_routes: EndpointRoutes
     function_pools: FunctionPools
     try_method: TryMethod | None = None
+    role_activity: RoleActivity | None = None
 
 
 @dataclass(frozen=True, slots=True)

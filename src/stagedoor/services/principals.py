@@ -3,13 +3,12 @@
 Place in the flow: ``front.authenticate`` asks ``by_access_key`` for each request; reconcilers and function pools ask
 ``role_credentials`` for what they run; ``services.sts`` uses the same to answer AssumeRole.
 
-Records: ``iam.user``, ``iam.role``, ``iam.policy`` (customer managed) and ``iam.access_key``, all under region ``""``. They
+Records: ``iam.user``, ``iam.group``, ``iam.role``, ``iam.policy`` (customer managed) and ``iam.access_key``, all under region ``""``. They
 are read once; afterwards a listener keeps up with every commit before its caller gets an answer, so a key that was made
 inactive or a policy that was detached is out of force with the very next request. Root accounts are not records: ``app``
 passes their key pairs.
 """
 
-import hmac
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,16 +16,21 @@ from typing import Any, Final, NamedTuple, cast
 
 from stagedoor.authz import managed
 from stagedoor.authz.caller import Caller
+from stagedoor.authz.policy import NOTHING
 from stagedoor.authz.session_tokens import Credentials, SessionClaims, SessionTokens
 from stagedoor.authz.sigv4 import Reason, SignatureError
 from stagedoor.domain.arns import Arn
 from stagedoor.store.records import Document, Key, Records
 
-KINDS: Final = ("iam.user", "iam.role", "iam.policy", "iam.access_key")
+KINDS: Final = ("iam.user", "iam.group", "iam.role", "iam.policy", "iam.access_key")
 # What stands in for the secret of a key that does not exist, so that both cases take the same time.
 UNKNOWN_SECRET: Final = "stagedoor/no/such/access/key/000000000000"  # noqa: S105
 USE_GRANULARITY_S: Final = 900.0
 _MAX_CACHED: Final = 10_000
+# What root may do in its account: the identity policy of a federated user whom root made.
+_EVERYTHING: Final = (
+    '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}'
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,13 @@ class KeyUse(NamedTuple):
     at: float
     region: str
     service: str
+
+
+class NamedPolicy(NamedTuple):
+    """A policy document and where it is: ``inline policy own of role worker``."""
+
+    name: str
+    document: str
 
 
 class NoSuchRoleError(LookupError):
@@ -159,25 +170,22 @@ class Principals:
 
     def _session_caller(self, claims: SessionClaims) -> Caller | None:
         """The caller of a session; None when its role or user is gone."""
-        if claims.kind == "root":
-            known = any(
-                hmac.compare_digest(root.caller.account_id, claims.account_id)
-                for root in self._roots.values()
-            )
-            policies: tuple[str, ...] = ()
-            tags: dict[str, str] = {}
-            if not known:
+        arn = claims.source_arn if claims.kind == "federated-user" else claims.role_arn or claims.arn
+        tags: dict[str, str] = {}
+        if arn.endswith(":root"):
+            if not self.has_account(claims.account_id):
                 return None
+            policies = (_EVERYTHING,) if claims.kind == "federated-user" else ()
+            boundary = None
         else:
-            kind, id_member = (
-                ("iam.role", "RoleId") if claims.kind == "assumed-role" else ("iam.user", "UserId")
-            )
-            name = (claims.role_arn or claims.arn).rpartition("/")[2]
-            document = self._documents.get(Key(kind, claims.account_id, "", name))
+            kind, id_member = ("role", "RoleId") if claims.kind == "assumed-role" else ("user", "UserId")
+            document = self._documents.get(Key(f"iam.{kind}", claims.account_id, "", arn.rpartition("/")[2]))
             if document is None or document[id_member] != claims.principal_id:
                 return None
             policies = self.policies_of(claims.account_id, document)
-            tags = _tags(document)
+            boundary = self.boundary_of(claims.account_id, document)
+            # A federated user is another principal than the user behind it, with tags of its own.
+            tags = {} if claims.kind == "federated-user" else _tags(document)
         return Caller(
             claims.kind,
             claims.account_id,
@@ -190,15 +198,22 @@ class Principals:
             tuple((tags | dict(claims.tags)).items()),
             claims.expires_at,
             tuple((name, claims.tags[name]) for name in claims.transitive_tag_keys),
+            boundary=boundary,
+            issuer_arn=arn if claims.kind == "federated-user" else None,
+            source_identity=claims.source_identity,
+            mfa_at=claims.mfa_at,
+            federated_provider=claims.federated_provider,
+            issued_at=claims.issued_at,
         )
 
     def _session_policies(self, claims: SessionClaims) -> tuple[str, ...]:
         # A managed policy that was deleted meanwhile allows nothing.
         managed_texts = (
-            self.managed_document(claims.account_id, arn) or '{"Statement": []}'
-            for arn in claims.session_policy_arns
+            self.managed_document(claims.account_id, arn) or NOTHING for arn in claims.session_policy_arns
         )
-        return (*claims.session_policies, *managed_texts)
+        found = (*claims.session_policies, *managed_texts)
+        # Without a policy for the session, a federated user may do only what a resource's policy allows it by name.
+        return found or ((NOTHING,) if claims.kind == "federated-user" else ())
 
     def _user_caller(self, account_id: str, user: Document, access_key_id: str) -> Caller:
         return Caller(
@@ -209,6 +224,7 @@ class Principals:
             access_key_id,
             policies=self.policies_of(account_id, user),
             tags=tuple(_tags(user).items()),
+            boundary=self.boundary_of(account_id, user),
         )
 
     # Roles, for whoever runs something in their name.
@@ -241,6 +257,7 @@ class Principals:
             role_arn=role_arn,
             policies=self.policies_of(account_id, role),
             tags=tuple(_tags(role).items()),
+            boundary=self.boundary_of(account_id, role),
         )
 
     def role_credentials(self, role_arn: str, session_name: str, now: float, duration_s: int) -> Credentials:
@@ -266,13 +283,48 @@ class Principals:
     # Policies.
 
     def policies_of(self, account_id: str, entity: Document) -> tuple[str, ...]:
-        """The documents of a user's or role's record: inline ones, then attached ones."""
-        texts = list(entity.get("inlinePolicies", {}).values())
-        for arn in entity.get("attachedPolicies", []):
-            document = self.managed_document(account_id, arn)
-            if document is not None:
-                texts.append(document)
-        return tuple(texts)
+        """The documents that apply to a user's or role's record: its inline and attached ones, then those of its groups."""
+        return tuple(policy.document for policy in self.named_policies_of(account_id, entity))
+
+    def named_policies_of(self, account_id: str, entity: Document) -> list[NamedPolicy]:
+        """As ``policies_of``, and what each is called."""
+        found: list[NamedPolicy] = []
+        groups = (
+            self._documents.get(Key("iam.group", account_id, "", name)) for name in entity.get("groups", ())
+        )
+        for owner in (entity, *groups):
+            if owner is None:
+                continue
+            whose = _noun(owner)
+            for name, text in owner.get("inlinePolicies", {}).items():
+                found.append(NamedPolicy(f"inline policy {name} of {whose}", text))
+            for arn in owner.get("attachedPolicies", []):
+                document = self.managed_document(account_id, arn)
+                if document is not None:
+                    found.append(NamedPolicy(f"policy {arn}, attached to {whose}", document))
+        return found
+
+    def named_policies(self, caller: Caller) -> list[NamedPolicy]:
+        """The identity policies of a caller as they are now, with what each is called."""
+        arn = caller.role_arn or caller.issuer_arn or caller.arn
+        kind = "iam.role" if caller.role_arn else "iam.user"
+        document = self._documents.get(Key(kind, caller.account_id, "", arn.rpartition("/")[2]))
+        return [] if document is None else self.named_policies_of(caller.account_id, document)
+
+    def boundary_of(self, account_id: str, entity: Document) -> str | None:
+        """The document of an entity's permissions boundary; None without one. A policy that is gone allows nothing."""
+        arn = entity.get("permissionsBoundary")
+        return None if arn is None else self.managed_document(account_id, arn) or NOTHING
+
+    def boundary_arn(self, account_id: str, kind: str, name: str) -> str | None:
+        """The ARN of the permissions boundary of a ``role`` or ``user``; None without one."""
+        document = self._documents.get(Key(f"iam.{kind}", account_id, "", name))
+        return document.get("permissionsBoundary") if document else None
+
+    def tags_of(self, account_id: str, kind: str, name: str) -> dict[str, str]:
+        """The tags of a ``role``, ``user`` or ``policy``."""
+        document = self._documents.get(Key(f"iam.{kind}", account_id, "", name))
+        return _tags(document) if document else {}
 
     def managed_document(self, account_id: str, policy_arn: str) -> str | None:
         """The default version of a managed policy: AWS's, or the account's own. None when there is none."""
@@ -292,7 +344,7 @@ class Principals:
         return self._user_caller(account_id, self._documents[Key("iam.user", account_id, "", user_name)], "")
 
     def arn_of(self, account_id: str, kind: str, name: str) -> str | None:
-        """The ARN of a ``role`` or ``user`` by its name; None when there is none."""
+        """The ARN of a ``role``, ``user`` or ``group`` by its name; None when there is none."""
         document = self._documents.get(Key(f"iam.{kind}", account_id, "", name))
         return document["Arn"] if document else None
 
@@ -371,6 +423,11 @@ def _unknown_key(access_key_id: str) -> SignatureError:
         "The security token included in the request is invalid.",
         details={"AWSAccessKeyId": access_key_id},
     )
+
+
+def _noun(entity: Document) -> str:
+    kind = next(kind for kind in ("Role", "Group", "User") if f"{kind}Name" in entity)
+    return f"{kind.lower()} {entity[f'{kind}Name']}"
 
 
 def _tags(entity: dict[str, Any]) -> dict[str, str]:

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 from stagedoor.authz.caller import Caller
 
 ArnLookup = Callable[[str, str, str], "str | None"]
-"""``(account_id, kind, name)`` -> the ARN of an existing IAM ``role`` or ``user``, whose path no request says."""
+"""``(account_id, kind, name)`` -> the ARN of an existing IAM ``role``, ``user`` or ``group``, whose path no request says."""
 
 
 class Requirement(NamedTuple):
@@ -77,12 +77,19 @@ def required(service: str, asked: Asked) -> list[Requirement]:
         found = _by_table(known, asked)
         if service == "s3" and asked.operation in {"CopyObject", "UploadPartCopy"}:
             found.append(_copy_source(asked))
+    if service == "iam" and asked.operation == "AddRoleToInstanceProfile":
+        found.append(Requirement("iam:PassRole", _role(str(asked.request.get("RoleName", "")), asked)))
     for member in known.role_members:
         role = asked.request.get(member)
         # API Gateway also takes `arn:aws:iam::*:user/*` there: the caller's own credentials, no role.
         if isinstance(role, str) and _ROLE_ARN(role):
             found.append(Requirement("iam:PassRole", role))
     return found
+
+
+def unchecked(service: str) -> frozenset[str]:
+    """The operations that need no permission, or decide about it themselves."""
+    return _service(service).unchecked
 
 
 def passed_to(service: str) -> str:
@@ -173,6 +180,10 @@ def _user(text: str, asked: Asked) -> str:
     return asked.arn_of(asked.account_id, "user", text) or f"arn:aws:iam::{asked.account_id}:user/{text}"
 
 
+def _group(text: str, asked: Asked) -> str:
+    return asked.arn_of(asked.account_id, "group", text) or f"arn:aws:iam::{asked.account_id}:group/{text}"
+
+
 _FILTERS: Final[Mapping[str, Callable[[str, Asked], str]]] = {
     # SageMaker's ARNs have names in lower case, and policies are compared with those.
     "lower": lambda text, asked: text.lower() or "*",
@@ -182,6 +193,10 @@ _FILTERS: Final[Mapping[str, Callable[[str, Asked], str]]] = {
     "qualified_function": _qualified_function,
     "role": _role,
     "user": _user,
+    "group": _group,
+    # task/aws-service-role/SERVICE/ROLE/UUID: the path of the role that is being deleted.
+    "deleted_role": lambda text, asked: text.removeprefix("task").rpartition("/")[0],
+    "issuer": lambda text, asked: text.removeprefix("https://").rstrip("/"),
 }
 
 

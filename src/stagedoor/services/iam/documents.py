@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-from stagedoor.authz.policy import PolicyError, PolicyKind, compiled, validate
+from stagedoor.authz.policy_document import PolicyError, PolicyKind, compiled, validate
 from stagedoor.domain.errors import AwsError
 from stagedoor.services.call import Call
 from stagedoor.services.iam.entities import limit_exceeded
@@ -12,7 +12,7 @@ from stagedoor.store.records import Key, Reader
 # Characters that are not white space, as IAM counts them.
 MANAGED_MAX: Final = 6_144
 TRUST_MAX: Final = 2_048
-INLINE_MAX: Final = {"user": 2_048, "role": 10_240}
+INLINE_MAX: Final = {"user": 2_048, "group": 5_120, "role": 10_240}
 _ENTITY: Final = re.compile(r"arn:aws:iam::(\d{12}):(user|role)/(?:.*/)?([^/]+)")
 
 

@@ -1,7 +1,8 @@
-"""Users, roles and policies as records: their keys, ARNs, and AWS's words for those that are missing or in the way.
+"""Users, groups, roles and policies as records: their keys, ARNs, and AWS's words for those that are missing or in the way.
 
-Records: ``iam.user``, ``iam.role``, ``iam.policy``, ``iam.access_key``, region ``""``, named as AWS names them. Members that
-are not AWS's: ``inlinePolicies`` (name -> document text), ``attachedPolicies`` (ARNs), ``versions`` of a policy.
+Records: ``iam.user``, ``iam.group``, ``iam.role``, ``iam.policy``, ``iam.access_key``, ``iam.instance_profile``, … region ``""``,
+named as AWS names them. Members that are not AWS's: ``inlinePolicies`` (name -> document text), ``attachedPolicies`` (ARNs),
+``permissionsBoundary`` (ARN), ``groups`` of a user (names), ``versions`` of a policy.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,8 +13,10 @@ from stagedoor.domain.errors import AwsError
 from stagedoor.services.call import Call
 from stagedoor.store.records import Document, Key, Reader, Transaction
 
-EntityKind = Literal["user", "role"]
+EntityKind = Literal["user", "group", "role"]
 
+SERVICE_LINKED_PATH: Final = "/aws-service-role/"
+KINDS: Final[tuple[EntityKind, ...]] = ("user", "group", "role")
 MAX_TAGS: Final = 50
 MAX_ATTACHED: Final = 10
 
@@ -53,9 +56,20 @@ def find(reader: Reader, call: Call, kind: EntityKind, name: str) -> Document:
 
 
 def save(transaction: Transaction, call: Call, kind: EntityKind, document: Mapping[str, Any]) -> None:
-    """Write the entity back under its name."""
-    name = document["RoleName" if kind == "role" else "UserName"]
-    transaction.put(key(call, kind, name), document)
+    """Write the entity back under its name. UnmodifiableEntity for roles that belong to a service."""
+    refuse_service_linked(document)
+    transaction.put(key(call, kind, document[f"{kind.title()}Name"]), document)
+
+
+def refuse_service_linked(document: Mapping[str, Any]) -> None:
+    """Roles of a service are made and deleted by their own operations."""
+    if document["Path"].startswith(SERVICE_LINKED_PATH):
+        raise AwsError(
+            "UnmodifiableEntity",
+            f"Cannot perform the operation on the protected role '{document.get('RoleName')}' - this role is only "
+            "modifiable by AWS",
+            status=400,
+        )
 
 
 def refuse_taken(transaction: Transaction, call: Call, kind: str, name: str, message: str) -> None:
@@ -65,13 +79,24 @@ def refuse_taken(transaction: Transaction, call: Call, kind: str, name: str, mes
         raise AwsError("EntityAlreadyExists", message, status=409)
 
 
-def refuse_boundary(request: Mapping[str, Any]) -> None:
-    """Permissions boundaries are not part of this release, and one that did nothing would be worse than none."""
-    if request.get("PermissionsBoundary"):
-        raise invalid_input(
-            "PermissionsBoundary is not supported by stagedoor yet. Leave it out; an explicit Deny in a policy of the "
-            "entity limits it as well."
-        )
+def boundary(reader: Reader, call: Call, policy_arn: str) -> str:
+    """``policy_arn`` itself, a managed policy that may be a permissions boundary. NoSuchEntity."""
+    if not attachable(reader, call, policy_arn):
+        raise no_such_entity(f"Scope ARN: {policy_arn} does not exist or is not attachable.")
+    return policy_arn
+
+
+def shown_boundary(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The member PermissionsBoundary of a user or role; none without one."""
+    arn = document.get("permissionsBoundary")
+    if arn is None:
+        return {}
+    return {
+        "PermissionsBoundary": {
+            "PermissionsBoundaryType": "PermissionsBoundaryPolicy",
+            "PermissionsBoundaryArn": arn,
+        }
+    }
 
 
 def user_name_of(call: Call, request: Mapping[str, Any]) -> str:
@@ -130,10 +155,19 @@ def attachable(reader: Reader, call: Call, policy_arn: str) -> bool:
 
 def attached_to(reader: Reader, call: Call, policy_arn: str) -> list[tuple[EntityKind, Document]]:
     """Who has a managed policy."""
-    kinds: tuple[EntityKind, ...] = ("user", "role")
     return [
         (kind, record.document)
-        for kind in kinds
+        for kind in KINDS
         for record in reader.list(f"iam.{kind}", call.account_id)
         if policy_arn in record.document.get("attachedPolicies", ())
+    ]
+
+
+def bounded_by(reader: Reader, call: Call, policy_arn: str) -> list[tuple[EntityKind, Document]]:
+    """Whose permissions boundary a managed policy is."""
+    return [
+        (kind, record.document)
+        for kind in KINDS
+        for record in reader.list(f"iam.{kind}", call.account_id)
+        if record.document.get("permissionsBoundary") == policy_arn
     ]

@@ -50,10 +50,16 @@ def _checked(document: str) -> str:
     return document
 
 
-def _shown(document: Mapping[str, Any], attachments: int, *, with_tags: bool = True) -> dict[str, Any]:
+def _shown(
+    document: Mapping[str, Any], attachments: int, boundaries: int = 0, *, with_tags: bool = True
+) -> dict[str, Any]:
     names = ("PolicyName", "PolicyId", "Arn", "Path", "DefaultVersionId", "CreateDate", "UpdateDate")
     shown: dict[str, Any] = {name: document[name] for name in names}
-    shown |= {"AttachmentCount": attachments, "PermissionsBoundaryUsageCount": 0, "IsAttachable": True}
+    shown |= {
+        "AttachmentCount": attachments,
+        "PermissionsBoundaryUsageCount": boundaries,
+        "IsAttachable": True,
+    }
     if document.get("Description"):
         shown["Description"] = document["Description"]
     if with_tags and document.get("Tags"):
@@ -99,26 +105,29 @@ def _find_own(reader: Reader, call: Call, policy_arn: str) -> Document:
 def get_policy(call: Call, request: dict[str, Any]) -> dict[str, Any]:
     """One managed policy without its documents."""
     reader = call.house.records
-    document = _find(reader, call, request["PolicyArn"])
-    return {"Policy": _shown(document, len(entities.attached_to(reader, call, request["PolicyArn"])))}
+    policy_arn = request["PolicyArn"]
+    document = _find(reader, call, policy_arn)
+    attachments = len(entities.attached_to(reader, call, policy_arn))
+    return {"Policy": _shown(document, attachments, len(entities.bounded_by(reader, call, policy_arn)))}
 
 
 def list_policies(call: Call, request: dict[str, Any]) -> dict[str, Any]:
     """Managed policies by name: of AWS, of the account, or both."""
-    if request.get("PolicyUsageFilter") == "PermissionsBoundary":
-        return {"Policies": [], "IsTruncated": False}
     scope, prefix = request.get("Scope", "All"), request.get("PathPrefix", "/")
     found: list[Document] = []
     if scope != "Local":
         found += [_aws(policy) for policy in managed.by_arn().values()]
     if scope != "AWS":
         found += [record.document for record in call.house.records.list("iam.policy", call.account_id)]
-    counts = _attachment_counts(call)
+    attached, bounds = _usage_counts(call)
+    usage = request.get("PolicyUsageFilter")
     shown = [
-        _shown(document, counts.get(document["Arn"], 0), with_tags=False)
+        _shown(document, attached.get(document["Arn"], 0), bounds.get(document["Arn"], 0), with_tags=False)
         for document in found
         if document["Path"].startswith(prefix)
-        and (not request.get("OnlyAttached") or counts.get(document["Arn"], 0))
+        and (not request.get("OnlyAttached") or attached.get(document["Arn"], 0))
+        and (usage != "PermissionsBoundary" or bounds.get(document["Arn"], 0))
+        and (usage != "PermissionsPolicy" or attached.get(document["Arn"], 0))
     ]
     for policy in shown:
         policy.pop("Description", None)
@@ -130,13 +139,18 @@ def _sort_name(policy: Mapping[str, Any]) -> str:
     return f"{policy['PolicyName']} {policy['Arn']}"
 
 
-def _attachment_counts(call: Call) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for kind in ("iam.user", "iam.role"):
-        for record in call.house.records.list(kind, call.account_id):
+def _usage_counts(call: Call) -> tuple[dict[str, int], dict[str, int]]:
+    """How often each policy is attached, and how often it is a permissions boundary."""
+    attached: dict[str, int] = {}
+    bounds: dict[str, int] = {}
+    for kind in entities.KINDS:
+        for record in call.house.records.list(f"iam.{kind}", call.account_id):
             for arn in record.document.get("attachedPolicies", ()):
-                counts[arn] = counts.get(arn, 0) + 1
-    return counts
+                attached[arn] = attached.get(arn, 0) + 1
+            bound = record.document.get("permissionsBoundary")
+            if bound is not None:
+                bounds[bound] = bounds.get(bound, 0) + 1
+    return attached, bounds
 
 
 def delete_policy(call: Call, request: dict[str, Any]) -> dict[str, Any]:
@@ -144,7 +158,9 @@ def delete_policy(call: Call, request: dict[str, Any]) -> dict[str, Any]:
     policy_arn = request["PolicyArn"]
     with call.house.records.transaction() as transaction:
         document = _find_own(transaction, call, policy_arn)
-        if entities.attached_to(transaction, call, policy_arn):
+        if entities.attached_to(transaction, call, policy_arn) or entities.bounded_by(
+            transaction, call, policy_arn
+        ):
             raise entities.delete_conflict("Cannot delete a policy attached to entities.")
         if len(document["versions"]) > 1:
             raise entities.delete_conflict(
@@ -237,14 +253,18 @@ def delete_policy_version(call: Call, request: dict[str, Any]) -> dict[str, Any]
 
 
 def list_entities_for_policy(call: Call, request: dict[str, Any]) -> dict[str, Any]:
-    """The users and roles that have a policy: roles and users share a page, users come last."""
+    """Who has a policy: groups, roles and users share a page, users come last."""
     reader = call.house.records
     _find(reader, call, request["PolicyArn"])
     wanted, prefix = request.get("EntityFilter"), request.get("PathPrefix", "/")
-    if request.get("PolicyUsageFilter") == "PermissionsBoundary":
-        wanted = "none"
+    usage = request.get("PolicyUsageFilter")
+    using: list[tuple[entities.EntityKind, Document]] = []
+    if usage != "PermissionsBoundary":
+        using += entities.attached_to(reader, call, request["PolicyArn"])
+    if usage != "PermissionsPolicy":
+        using += [one for one in entities.bounded_by(reader, call, request["PolicyArn"]) if one not in using]
     found: list[tuple[str, dict[str, str]]] = []
-    for kind, entity in entities.attached_to(reader, call, request["PolicyArn"]):
+    for kind, entity in using:
         title = kind.title()
         if wanted in {None, title} and entity["Path"].startswith(prefix):
             shown = {f"{title}Name": entity[f"{title}Name"], f"{title}Id": entity[f"{title}Id"]}

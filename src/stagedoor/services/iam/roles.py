@@ -6,6 +6,7 @@ from typing import Any, Final
 from stagedoor.domain import ids
 from stagedoor.services.call import Call
 from stagedoor.services.iam import entities, paging
+from stagedoor.services.iam import instance_profile_records as instance_profiles
 from stagedoor.services.iam.documents import check_trust
 from stagedoor.store.records import Document
 
@@ -15,7 +16,6 @@ _OPTIONAL: Final = ("Description", "Tags")
 
 def create_role(call: Call, request: dict[str, Any]) -> dict[str, Any]:
     """Make a role with its trust policy."""
-    entities.refuse_boundary(request)
     name, path = request["RoleName"], request.get("Path", "/")
     tags = entities.tags(request.get("Tags"))
     document: Document = {
@@ -33,6 +33,14 @@ def create_role(call: Call, request: dict[str, Any]) -> dict[str, Any]:
         document["Tags"] = tags
     with call.house.records.transaction() as transaction:
         check_trust(transaction, call, request["AssumeRolePolicyDocument"])
+        if path.startswith(entities.SERVICE_LINKED_PATH):
+            raise entities.invalid_input(
+                f"The path {path} is for service-linked roles: CreateServiceLinkedRole makes those."
+            )
+        if request.get("PermissionsBoundary"):
+            document["permissionsBoundary"] = entities.boundary(
+                transaction, call, request["PermissionsBoundary"]
+            )
         entities.refuse_taken(transaction, call, "role", name, f"Role with name {name} already exists.")
         transaction.insert(entities.key(call, "role", name), document)
     return {"Role": _shown(document)}
@@ -49,9 +57,11 @@ def _shown(document: Mapping[str, Any]) -> dict[str, Any]:
         "AssumeRolePolicyDocument",
         "MaxSessionDuration",
     )
-    return {name: document[name] for name in names} | {
-        name: document[name] for name in _OPTIONAL if document.get(name)
-    }
+    return (
+        {name: document[name] for name in names}
+        | {name: document[name] for name in _OPTIONAL if document.get(name)}
+        | entities.shown_boundary(document)
+    )
 
 
 def get_role(call: Call, request: dict[str, Any]) -> dict[str, Any]:
@@ -63,7 +73,11 @@ def list_roles(call: Call, request: dict[str, Any]) -> dict[str, Any]:
     """The account's roles by name, without their tags."""
     prefix = request.get("PathPrefix", "/")
     found = [
-        {name: value for name, value in _shown(record.document).items() if name != "Tags"}
+        {
+            name: value
+            for name, value in _shown(record.document).items()
+            if name not in {"Tags", "PermissionsBoundary"}
+        }
         for record in call.house.records.list("iam.role", call.account_id)
         if record.document["Path"].startswith(prefix)
     ]
@@ -102,18 +116,17 @@ def delete_role(call: Call, request: dict[str, Any]) -> dict[str, Any]:
     """Delete a role that has no policies any more."""
     with call.house.records.transaction() as transaction:
         document = entities.find(transaction, call, "role", request["RoleName"])
+        entities.refuse_service_linked(document)
+        if instance_profiles.with_role(transaction, call, request["RoleName"]):
+            raise entities.delete_conflict(
+                "Cannot delete entity, must remove roles from instance profile first."
+            )
         if document.get("attachedPolicies"):
             raise entities.delete_conflict("Cannot delete entity, must detach all policies first.")
         if document.get("inlinePolicies"):
             raise entities.delete_conflict("Cannot delete entity, must delete policies first.")
         transaction.delete(entities.key(call, "role", request["RoleName"]))
     return {}
-
-
-def list_instance_profiles_for_role(call: Call, request: dict[str, Any]) -> dict[str, Any]:
-    """None: there are no instances here. Terraform asks before it deletes a role."""
-    entities.find(call.house.records, call, "role", request["RoleName"])
-    return {"InstanceProfiles": [], "IsTruncated": False}
 
 
 def tag_role(call: Call, request: dict[str, Any]) -> dict[str, Any]:

@@ -5,13 +5,12 @@ from typing import Any
 
 from stagedoor.domain import ids
 from stagedoor.services.call import Call
-from stagedoor.services.iam import entities, paging
+from stagedoor.services.iam import entities, mfa, paging
 from stagedoor.store.records import Document
 
 
 def create_user(call: Call, request: dict[str, Any]) -> dict[str, Any]:
     """Make a user without any permission."""
-    entities.refuse_boundary(request)
     name, path = request["UserName"], request.get("Path", "/")
     tags = entities.tags(request.get("Tags"))
     document: Document = {
@@ -24,16 +23,22 @@ def create_user(call: Call, request: dict[str, Any]) -> dict[str, Any]:
     if tags:
         document["Tags"] = tags
     with call.house.records.transaction() as transaction:
+        if request.get("PermissionsBoundary"):
+            document["permissionsBoundary"] = entities.boundary(
+                transaction, call, request["PermissionsBoundary"]
+            )
         entities.refuse_taken(transaction, call, "user", name, f"User with name {name} already exists.")
         transaction.insert(entities.key(call, "user", name), document)
     return {"User": _shown(document)}
 
 
 def _shown(document: Mapping[str, Any], *, with_tags: bool = True) -> dict[str, Any]:
-    shown = {name: document[name] for name in ("Path", "UserName", "UserId", "Arn", "CreateDate")}
+    found = {name: document[name] for name in ("Path", "UserName", "UserId", "Arn", "CreateDate")}
+    if with_tags:
+        found |= entities.shown_boundary(document)
     if with_tags and document.get("Tags"):
-        shown["Tags"] = document["Tags"]
-    return shown
+        found["Tags"] = document["Tags"]
+    return found
 
 
 def get_user(call: Call, request: dict[str, Any]) -> dict[str, Any]:
@@ -82,6 +87,8 @@ def update_user(call: Call, request: dict[str, Any]) -> dict[str, Any]:
         for record in transaction.list("iam.access_key", call.account_id):
             if record.document["UserName"] == old_name:
                 transaction.put(record.key, {**record.document, "UserName": new_name})
+        for device in mfa.of_user(transaction, call, old_name):
+            transaction.put(device.key, {**device.document, "userName": new_name})
     return {}
 
 
@@ -97,14 +104,12 @@ def delete_user(call: Call, request: dict[str, Any]) -> dict[str, Any]:
             raise entities.delete_conflict("Cannot delete entity, must detach all policies first.")
         if document.get("inlinePolicies"):
             raise entities.delete_conflict("Cannot delete entity, must delete policies first.")
+        if document.get("groups"):
+            raise entities.delete_conflict("Cannot delete entity, must remove users from group first.")
+        if mfa.of_user(transaction, call, name):
+            raise entities.delete_conflict("Cannot delete entity, must delete MFA device first.")
         transaction.delete(entities.key(call, "user", name))
     return {}
-
-
-def list_groups_for_user(call: Call, request: dict[str, Any]) -> dict[str, Any]:
-    """None: this release has no groups. Clients ask before they delete a user."""
-    entities.find(call.house.records, call, "user", request["UserName"])
-    return {"Groups": [], "IsTruncated": False}
 
 
 def tag_user(call: Call, request: dict[str, Any]) -> dict[str, Any]:

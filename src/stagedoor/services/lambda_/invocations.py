@@ -16,7 +16,8 @@ import orjson
 
 from stagedoor.authz.caller import service_caller
 from stagedoor.authz.conditions import Context
-from stagedoor.authz.policy import PolicyError, Question, decide
+from stagedoor.authz.policy import Question, decide
+from stagedoor.authz.policy_document import PolicyError
 from stagedoor.domain.errors import AwsError
 from stagedoor.services.call import Call, House
 from stagedoor.services.lambda_.naming import (

@@ -1,7 +1,8 @@
 """The role that a function runs with: it must be there, and trust Lambda."""
 
 from stagedoor.authz.caller import service_caller
-from stagedoor.authz.policy import PolicyError, Question, decide
+from stagedoor.authz.policy import Question, decide
+from stagedoor.authz.policy_document import PolicyError
 from stagedoor.domain.arns import Arn
 from stagedoor.domain.errors import AwsError
 from stagedoor.services.call import Call

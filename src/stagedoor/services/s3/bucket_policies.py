@@ -2,8 +2,8 @@
 
 from typing import Any, Final
 
-from stagedoor.authz import policy
-from stagedoor.authz.policy import PolicyError
+from stagedoor.authz import policy_document
+from stagedoor.authz.policy_document import PolicyError
 from stagedoor.domain.errors import AwsError
 from stagedoor.services.call import Call
 from stagedoor.services.s3 import errors, public_access
@@ -60,7 +60,7 @@ def _malformed(message: str) -> AwsError:
 def _check(document: str, bucket: Bucket) -> None:
     """A resource policy whose statements speak of S3 and of this bucket."""
     try:
-        policy.validate(document, "resource")
+        policy_document.validate(document, "resource")
     except PolicyError as error:
         raise _malformed(str(error)) from error
     arn = f"arn:aws:s3:::{bucket.name}"

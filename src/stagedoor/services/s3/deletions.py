@@ -42,7 +42,7 @@ def delete_object(call: Call, request: dict[str, Any]) -> dict[str, Any]:
 def _check_allowed(call: Call, bucket: Bucket, key: str, version_id: str | None) -> None:
     """AccessDenied unless the caller may delete this very key: DeleteObjects needs the permission for each."""
     action = "s3:DeleteObject" if version_id is None else "s3:DeleteObjectVersion"
-    if not permissions.allowed(call, action, f"arn:aws:s3:::{bucket.name}/{key}"):
+    if not permissions.may(call, action, f"arn:aws:s3:::{bucket.name}/{key}"):
         raise errors.access_denied()
 
 

@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any, Final
 
+from stagedoor.authz.caller import canonical_user_id
 from stagedoor.services.call import Call
 from stagedoor.services.s3 import (
     completion,
@@ -16,7 +17,7 @@ from stagedoor.services.s3 import (
 )
 from stagedoor.services.s3.lookup import as_s3_errors, bucket_of, check_key, shown_version
 from stagedoor.services.s3.members import text
-from stagedoor.services.s3.owners import canonical_user_id, owner
+from stagedoor.services.s3.owners import owner
 from stagedoor.services.s3.receiving import MAX_BYTES, receive
 from stagedoor.store.checksums import DEFAULT, Algorithm
 from stagedoor.store.contents import ContentGoneError

@@ -1,8 +1,10 @@
 """Execution roles: what SageMaker checks about a role before it accepts a resource that will use it."""
 
 from stagedoor.authz.caller import service_caller
-from stagedoor.authz.policy import PolicyError, Question, decide
+from stagedoor.authz.policy import Question, decide
+from stagedoor.authz.policy_document import PolicyError
 from stagedoor.domain.arns import Arn
+from stagedoor.services import permissions
 from stagedoor.services.call import Call
 from stagedoor.services.principals import NoSuchRoleError
 from stagedoor.services.sagemaker.names import validation
@@ -38,4 +40,8 @@ def allows(
 ) -> bool:
     """Whether the role's policies, or the resource's own, let it do ``action``. The role exists (``require_role``)."""
     caller = call.house.principals.caller_for_role(role_arn, "SageMaker")
-    return decide(Question(caller, action, resource_arn), resource_policies=resource_policies).allowed
+    question = Question(caller, action, resource_arn, permissions.caller_context(caller))
+    allowed = decide(question, resource_policies=resource_policies).allowed
+    if allowed and call.house.role_activity is not None:
+        call.house.role_activity.note(role_arn, action, resource_arn)
+    return allowed

@@ -1,0 +1,77 @@
+"""The log of refusals: for each, why, and what would change it. ``DIR/logs/denials.jsonl``, for ``stagedoor why-denied``.
+
+Place in the flow: ``front.listener`` notes every refusal by policies with its request id. The caller hears only who, what and on
+which resource; the explanation names policies and belongs to whoever runs the server.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final, cast
+
+import orjson
+
+from stagedoor.authz.explanation import Asked, Source, explain
+from stagedoor.domain.clock import Clock, iso8601_ms
+from stagedoor.services.principals import Principals
+
+FILE_NAME: Final = "denials.jsonl"
+_FILE_MAX_BYTES: Final = 16 * 1024 * 1024
+
+
+class Denials:
+    """Appends explanations to the log. Everything here blocks shortly: call it in a thread."""
+
+    def __init__(self, directory: Path, principals: Principals, clock: Clock) -> None:
+        self._path = directory / FILE_NAME
+        self._principals = principals
+        self._clock = clock
+
+    def note(self, request_id: str, service: str, operation: str, asked: Asked) -> None:
+        """Explain one refusal and write it down."""
+        entry = {
+            "time": iso8601_ms(self._clock.now()),
+            "request_id": request_id,
+            "service": service,
+            "operation": operation,
+            **explain(asked, self._sources(asked)),
+        }
+        self._path.parent.mkdir(exist_ok=True)
+        if self._path.exists() and self._path.stat().st_size > _FILE_MAX_BYTES:
+            self._path.replace(previous(self._path))
+        with self._path.open("ab") as file:
+            file.write(orjson.dumps(entry) + b"\n")
+
+    def _sources(self, asked: Asked) -> list[Source]:
+        """The policies that took part, by name where they have one; as the caller had them when it was decided."""
+        caller = asked.question.caller
+        names = {policy.document: policy.name for policy in self._principals.named_policies(caller)}
+        sources = [
+            Source("identity-based", names.get(text, "an identity policy"), text) for text in caller.policies
+        ]
+        if caller.boundary is not None:
+            sources.append(Source("permissions boundary", "the permissions boundary", caller.boundary))
+        sources += [Source("session", "a policy of the session", text) for text in caller.session_policies]
+        return [
+            *sources,
+            *(Source("resource-based", "the resource's policy", text) for text in asked.resource_policies),
+        ]
+
+
+def previous(path: Path) -> Path:
+    """Where the log before this one is."""
+    return path.with_suffix(".1.jsonl")
+
+
+def find(directory: Path, request_id: str) -> Iterator[Mapping[str, Any]]:
+    """The explanations noted for one request, the oldest first."""
+    wanted = orjson.dumps(request_id)
+    path = directory / FILE_NAME
+    for each in (previous(path), path):
+        if not each.exists():
+            continue
+        with each.open("rb") as file:
+            for line in file:
+                if wanted in line and line.endswith(b"\n"):
+                    entry = cast("Mapping[str, Any]", orjson.loads(line))
+                    if entry["request_id"] == request_id:
+                        yield entry
