@@ -23,6 +23,7 @@ class Instance:
     account: str
     access_key_id: str
     secret_access_key: str
+    isolation: dict[str, Any]
 
     def environment(self) -> dict[str, str]:
         """The variables that point any AWS client at it."""
@@ -83,6 +84,7 @@ def running(settings: Settings) -> Instance | None:
             written["account"],
             keys["root_access_key_id"],
             keys["root_secret_access_key"],
+            written["isolation"],
         )
     except (OSError, ValueError, KeyError):
         return None
@@ -96,6 +98,17 @@ def require(settings: Settings) -> Instance:
             f"No stagedoor is running on {settings.data}. Start one with `stagedoor up` (another directory: --data DIR)."
         )
     return instance
+
+
+def isolation_lines(isolation: dict[str, Any]) -> list[str]:
+    """Which rungs of isolation are in force for user code, and why others are not: for people."""
+    rungs = ", ".join(isolation["rungs"]) or "none"
+    lines = [f"isolation ({isolation['mode']})   {rungs}"]
+    if isolation["mode"] == "strict" and isolation["missing"]:
+        lines.append("no function, model or job will start: isolation is strict, and rungs are missing")
+    if isolation["mode"] != "none":
+        lines += [f"  missing: {rung} ({reason})" for rung, reason in isolation["missing"].items()]
+    return lines
 
 
 data_option = click.option(
