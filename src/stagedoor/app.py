@@ -17,12 +17,13 @@ import secrets
 import signal
 import sqlite3
 import ssl
+import sys
 import time
 from collections.abc import Awaitable, Callable, Generator
 from functools import partial
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import uvloop
 
@@ -30,6 +31,7 @@ from stagedoor import __version__
 from stagedoor.authz.session_tokens import SessionTokens
 from stagedoor.domain import ids
 from stagedoor.domain.clock import SystemClock, iso8601_ms
+from stagedoor.engine.isolation import Isolation, Mode
 from stagedoor.engine.local import LocalEngine
 from stagedoor.front import regions
 from stagedoor.front.access_log import AccessLog
@@ -102,6 +104,7 @@ class Running:
     local: str
     keys: Keys
     made_root_key: bool
+    isolation: Isolation
 
 
 def prepare_data_dir(settings: Settings) -> IO[str]:
@@ -220,6 +223,7 @@ class Application:
         self._servers: list[Server] = []
         self._ca = LocalCa(settings.data / TLS_FOLDER)
         self.keys, self._made_root_key = load_keys(settings)
+        self._isolation = Isolation(cast(Mode, settings.isolation))  # until it is known
 
     async def open(self) -> Running:
         """Bind the listeners, then let the reconcilers make the world match the store. StartError names the port."""
@@ -245,13 +249,22 @@ class Application:
         self._noting_roles(house)
         # Not before: a start that fails has shown nobody the root key, so the next one makes and shows another.
         keep_keys(settings, self.keys)
-        running = Running(self._api, self._public, self._local, self.keys, self._made_root_key)
+        self._isolation = await engine.isolation()
+        running = Running(
+            self._api, self._public, self._local, self.keys, self._made_root_key, self._isolation
+        )
         self._write_instance(running)
         return running
 
     def _health(self) -> bytes:
         return json.dumps(
-            {"status": "ok", "version": __version__, "api": self._api, "public": self._public}
+            {
+                "status": "ok",
+                "version": __version__,
+                "api": self._api,
+                "public": self._public,
+                "isolation": {"mode": self._isolation.mode, "rungs": list(self._isolation.rungs)},
+            }
         ).encode()
 
     def _furnish(self) -> tuple[House, LocalEngine]:
@@ -281,7 +294,8 @@ class Application:
             function_pools=FunctionPools(records, log_writer, self._clock, settings.function_concurrency),
             role_activity=RoleActivity(data / "logs"),
         )
-        return house, LocalEngine(data / "scratch")
+        mode = cast(Mode, settings.isolation)
+        return house, LocalEngine(data / "scratch", mode=mode, private=[data])
 
     def _in_background(self, work: Callable[[], object]) -> None:
         """Do in a thread what nobody waits for; the server does not end in the middle of it."""
@@ -352,7 +366,9 @@ class Application:
             FunctionPackages(settings.data / "functions"),
             house.principals.role_credentials,
             resolver(house),
-            FunctionSettings(settings.function_idle_s, retry_delays_s(settings), self._local),
+            FunctionSettings(
+                settings.function_idle_s, retry_delays_s(settings), self._local, settings.allow_network
+            ),
             self._clock,
         )
         jobs = self._job_reconcilers(house, engine, logs, model_files)
@@ -417,6 +433,7 @@ class Application:
                     "pid": os.getpid(),
                     "region": self._settings.region,
                     "account": self._settings.account,
+                    "isolation": running.isolation.as_json(),
                     "version": __version__,
                 }
             ),
@@ -513,6 +530,10 @@ def run(settings: Settings, on_ready: Callable[[Running], None]) -> None:
     os.umask(0o077)
     _bound_memory()
     _raise_open_files_limit()
+    if sys.platform == "linux":
+        from stagedoor.worker import linux
+
+        linux.hide_from_debuggers()  # keys are in this process's memory and environment
     lock = prepare_data_dir(settings)
     try:
         _log_to(settings.data / "logs", settings.log_level)

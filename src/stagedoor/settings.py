@@ -72,6 +72,16 @@ class Settings:
         "AssumeRoleWithWebIdentity. Nothing is fetched.",
         "",
     )
+    isolation: str = _doc(
+        "How far user code is kept apart: `auto` (all that this machine can give), `strict` (nothing starts when a "
+        "rung of `docs/guarantees.md` is missing), `none` (resource limits alone; trust what you run).",
+        "auto",
+    )
+    allow_network: str = _doc(
+        "Functions that may open connections to anywhere: names separated by commas, `*` stands for any letters. "
+        "All others reach this server's signed listener and nothing else.",
+        "",
+    )
     invoke_body_max_bytes: int = _doc("Largest InvokeEndpoint body.", 6_291_456)
     invoke_timeout_s: float = _doc("Time a model has to answer InvokeEndpoint.", 60.0)
     clock_skew_s: float = _doc("How far a signature's date may be off.", 900.0)
@@ -126,6 +136,8 @@ def _check(settings: Settings) -> None:
         if not 0 <= value < math.inf:
             raise SettingError(f"{name} = {value} is out of range: it is a number from 0 up.")
     _check_listeners(settings)
+    if settings.isolation not in ("auto", "strict", "none"):
+        raise SettingError(f"isolation = {settings.isolation!r} is none of auto, strict, none.")
     if settings.log_level not in ("debug", "info", "warning", "error"):
         raise SettingError(f"log_level = {settings.log_level!r} is none of debug, info, warning, error.")
     if bool(settings.root_access_key_id) != bool(settings.root_secret_access_key):

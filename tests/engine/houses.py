@@ -80,6 +80,23 @@ def job(workload_id: str, entry: str, **spec: object) -> Workload:
     return Workload(workload_id, "job", "plain", {"entry": f"probes.jobs:{entry}", **spec})
 
 
+def outside(workload_pid: int | None, pids: list[int]) -> list[int]:
+    """Process numbers that a workload told, as they are outside of its own process-number space."""
+    space = Path(f"/proc/{workload_pid}/ns/pid").readlink()
+    if space == Path("/proc/self/ns/pid").readlink():
+        return pids
+    found: dict[int, int] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if (entry / "ns/pid").readlink() == space:
+                    status = (entry / "status").read_text()
+                    found[int(status.split("NSpid:")[1].splitlines()[0].split()[-1])] = int(entry.name)
+            except OSError:
+                continue
+    return [found[pid] for pid in pids]
+
+
 def is_alive(pid: int) -> bool:
     """Whether a process exists and is no zombie."""
     try:

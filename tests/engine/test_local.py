@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -14,7 +15,7 @@ import pytest
 from engine import houses
 from engine.houses import Told
 
-from stagedoor.engine.interface import EngineError, Workload
+from stagedoor.engine.interface import EngineError, Placement, Workload
 from stagedoor.engine.local import LocalEngine
 from stagedoor.engine.runtimes import Runtime
 from stagedoor.traffic.channel import Channel, WorkerFailedError
@@ -40,19 +41,20 @@ async def seen(engine: LocalEngine, workload_id: str, expression: str) -> object
     return eval(body)
 
 
-async def family(told: Told, workload_id: str) -> list[int]:
-    await told.until(lambda: "family" in told.text(workload_id) and told.text(workload_id).endswith("\n"))
-    return [int(word) for word in told.text(workload_id).split()[1:]]
+async def family(told: Told, placement: Placement) -> list[int]:
+    text = partial(told.text, placement.workload_id)
+    await told.until(lambda: "family" in text() and text().endswith("\n"))
+    return houses.outside(placement.pid, [int(word) for word in text().split()[1:]])
 
 
 @pytest.mark.parametrize("start", ["fork", "spawn"])
 @linux_only
 def test_stop_kills_the_whole_family_daemons_too(tmp_path: Path, start: Literal["fork", "spawn"]) -> None:
     async def story(engine: LocalEngine, told: Told) -> None:
-        await engine.start(houses.job("j", "leave_family", options={"stay": True}))
-        await engine.start(houses.job("other", "leave_family", options={"stay": True}))
-        pids = await family(told, "j")
-        others = await family(told, "other")
+        job = await engine.start(houses.job("j", "leave_family", options={"stay": True}))
+        other = await engine.start(houses.job("other", "leave_family", options={"stay": True}))
+        pids = await family(told, job)
+        others = await family(told, other)
         assert all(map(houses.is_alive, pids + others))
         await engine.stop("j", 0.1)
         assert not [pid for pid in pids if houses.is_alive(pid)]
@@ -65,8 +67,10 @@ def test_stop_kills_the_whole_family_daemons_too(tmp_path: Path, start: Literal[
 @linux_only
 def test_what_a_workload_leaves_behind_at_its_exit_is_killed(tmp_path: Path) -> None:
     async def story(engine: LocalEngine, told: Told) -> None:
-        await engine.start(houses.job("j", "leave_family", options={"stay": False}))
-        pids = await family(told, "j")
+        placement = await engine.start(houses.job("j", "leave_family", options={"wait_for": "go"}))
+        pids = await family(told, placement)
+        assert all(map(houses.is_alive, pids))
+        (Path(placement.scratch) / "go").touch()
         assert await told.exit_of("j") == 0
         assert not [pid for pid in pids if houses.is_alive(pid)]
 
@@ -113,7 +117,8 @@ async def main():
     model = await engine.start(houses.model("m"))
     job = await engine.start(houses.job("j", "leave_family", options={"stay": True}))
     await told.until(lambda: "family" in told.text("j") and told.text("j").endswith("\\n"))
-    print(engine.parent_pids()["plain"], model.pid, job.pid, *told.text("j").split()[1:], flush=True)
+    family = houses.outside(job.pid, [int(word) for word in told.text("j").split()[1:]])
+    print(engine.parent_pids()["plain"], model.pid, job.pid, *family, flush=True)
     await asyncio.sleep(600)
 
 uvloop.run(main())

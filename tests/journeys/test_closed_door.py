@@ -315,7 +315,8 @@ class TestWithoutASignature:
         for listener in (stagedoor.api, stagedoor.public):
             answer = urllib3.request("GET", f"{listener}/_stagedoor/health")
             assert answer.status == 200
-            assert set(answer.json()) == {"status", "version", "api", "public"}
+            assert set(answer.json()) == {"status", "version", "api", "public", "isolation"}
+            assert set(answer.json()["isolation"]) == {"mode", "rungs"}
 
     def test_the_public_listener_speaks_no_api_of_aws(self, stagedoor: Server, private: str) -> None:
         """Not even to those who sign: there are only deployed APIs and websites."""

@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from engine import houses
 from services.lambda_house import ACCOUNT, REGION, LambdaHouse, run, until, zipped
 
 from stagedoor.domain.errors import AwsError
@@ -14,7 +15,7 @@ from stagedoor.services.lambda_.invocations import permits, run_function
 from stagedoor.services.lambda_.naming import FunctionRef
 
 ECHO = "def handler(event, context):\n    return {'event': event, 'version': context.function_version}\n"
-PID = "import os\ndef handler(event, context):\n    return os.getpid()\n"
+WHO = "import uuid\nME = uuid.uuid4().hex\ndef handler(event, context):\n    return ME\n"
 
 
 def test_an_event_is_answered_and_logged_between_start_and_report(tmp_path: Path) -> None:
@@ -53,7 +54,7 @@ def test_an_event_is_answered_and_logged_between_start_and_report(tmp_path: Path
 
 def test_a_warm_worker_is_used_again_without_reading_the_store(tmp_path: Path) -> None:
     async def story(house: LambdaHouse) -> None:
-        await house.function("f", PID)
+        await house.function("f", WHO)
         first = await house.invoke("f")
         house.records.close()
         assert await house.invoke("f", None) == first
@@ -119,13 +120,15 @@ def test_a_worker_that_dies_is_an_exit_error_and_the_next_event_gets_another(
 
 def test_an_idle_worker_that_is_killed_is_replaced_without_a_failed_event(tmp_path: Path) -> None:
     async def story(house: LambdaHouse) -> None:
-        await house.function("f", PID)
-        pid = (await house.invoke("f"))["Payload"]
-        os.kill(pid, signal.SIGKILL)
+        await house.function("f", WHO)
+        first = (await house.invoke("f"))["Payload"]
+        (placement,) = await house.engine.list()
+        assert placement.pid is not None
+        os.kill(placement.pid, signal.SIGKILL)
         await until(lambda: not house.pools.workers)
         other = await house.invoke("f")
         assert "FunctionError" not in other
-        assert other["Payload"] != pid
+        assert other["Payload"] != first
 
     run(tmp_path / "house", story)
 
@@ -288,7 +291,7 @@ def test_a_dry_run_checks_and_runs_nothing(tmp_path: Path) -> None:
     run(tmp_path / "house", story)
 
 
-SLEEP = "import os, time\ndef handler(event, context):\n    time.sleep(event)\n    return os.getpid()\n"
+SLEEP = WHO.replace("    return", "    import time; time.sleep(event)\n    return")
 
 
 def test_events_at_the_same_time_get_workers_of_their_own(tmp_path: Path) -> None:
@@ -346,8 +349,8 @@ def test_reserved_concurrency_is_a_limit_and_nought_stops_the_function(tmp_path:
 
 def test_another_function_gets_the_place_of_an_idle_worker(tmp_path: Path) -> None:
     async def story(house: LambdaHouse) -> None:
-        await house.function("f", PID)
-        await house.function("g", PID)
+        await house.function("f", WHO)
+        await house.function("g", WHO)
         first = (await house.invoke("f"))["Payload"]
         assert (await house.invoke("g"))["Payload"] != first
         assert [worker.key.name for worker in house.pools.workers if worker.state != "condemned"] == ["g"]
@@ -591,8 +594,10 @@ def handler(event, context):
     return subprocess.Popen(["sleep", "300"], start_new_session=True).pid
 """
         await house.function("f", source)
-        pid = (await house.invoke("f"))["Payload"]
-        os.kill(pid, 0)
+        told = (await house.invoke("f"))["Payload"]
+        (placement,) = await house.engine.list()
+        (pid,) = houses.outside(placement.pid, [told])
+        assert _is_alive(pid)
         await house.ask("lambda", "DeleteFunction", FunctionName="f")
         await until(lambda: not _is_alive(pid))
 

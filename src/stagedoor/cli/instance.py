@@ -28,6 +28,7 @@ class Instance:
     access_key_id: str
     secret_access_key: str = field(repr=False)
     proxy_password: str = field(repr=False)
+    isolation: dict[str, Any]
 
     @property
     def proxy_url(self) -> str:
@@ -97,6 +98,7 @@ def running(settings: Settings) -> Instance | None:
             keys["root_access_key_id"],
             keys["root_secret_access_key"],
             keys["proxy_password"],
+            written["isolation"],
         )
     except (OSError, ValueError, KeyError):
         return None
@@ -110,6 +112,17 @@ def require(settings: Settings) -> Instance:
             f"No stagedoor is running on {settings.data}. Start one with `stagedoor up` (another directory: --data DIR)."
         )
     return instance
+
+
+def isolation_lines(isolation: dict[str, Any]) -> list[str]:
+    """Which rungs of isolation are in force for user code, and why others are not: for people."""
+    rungs = ", ".join(isolation["rungs"]) or "none"
+    lines = [f"isolation ({isolation['mode']})   {rungs}"]
+    if isolation["mode"] == "strict" and isolation["missing"]:
+        lines.append("no function, model or job will start: isolation is strict, and rungs are missing")
+    if isolation["mode"] != "none":
+        lines += [f"  missing: {rung} ({reason})" for rung, reason in isolation["missing"].items()]
+    return lines
 
 
 data_option = click.option(

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from stagedoor.cli.instance import Instance, data_option, require, settings_from
+from stagedoor.cli.instance import Instance, data_option, isolation_lines, require, settings_from
 
 
 @click.command("status")
@@ -17,14 +17,14 @@ def command(data: Path | None, as_json: bool) -> None:
     instance = require(settings_from(data=data))
     found = _collect(instance)
     if as_json:
-        click.echo(json.dumps({"api": instance.api, "public": instance.public, "pid": instance.pid, **found}))
+        about = {"api": instance.api, "public": instance.public, "pid": instance.pid}
+        click.echo(json.dumps({**about, "isolation": instance.isolation, **found}))
         return
     click.echo(f"stagedoor, pid {instance.pid}")
     click.echo(f"  AWS APIs, signed   {instance.api}")
     click.echo(f"  public APIs, web   {instance.public}")
-    click.echo(
-        "  isolation of user code: own process group and private directory; no sandbox in this release"
-    )
+    for line in isolation_lines(instance.isolation):
+        click.echo(f"  {line}")
     for title, rows in found.items():
         click.echo(f"{title.replace('_', ' ')} ({len(rows)})")
         width = max((len(str(row["name"])) for row in rows), default=0)

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from stagedoor.cli.instance import data_option, settings_from
+from stagedoor.cli.instance import data_option, isolation_lines, settings_from
 
 
 @click.command("up")
@@ -26,6 +26,11 @@ from stagedoor.cli.instance import data_option, settings_from
 @click.option("--engine", metavar="NAME", help="Where workers run: local.")
 @click.option("--account", metavar="ID", help="Account id of the root key: 12 digits.")
 @click.option("--region", metavar="NAME", help="Default region.")
+@click.option(
+    "--isolation",
+    metavar="MODE",
+    help="How far user code is kept apart: auto (what this machine can give), strict (that and nothing less), none.",
+)
 @click.option("--accounts", metavar="FILE", help="JSON file with further accounts and their root keys.")
 def command(**flags: Any) -> None:
     """Start the server in the foreground. Ctrl-C ends it; its state stays in the data directory."""
@@ -38,6 +43,8 @@ def command(**flags: Any) -> None:
         click.echo(f"  AWS APIs, signed   {server.api}")
         click.echo(f"  public APIs, web   {server.public}")
         click.echo(f"  data               {settings.data}")
+        for line in isolation_lines(server.isolation.as_json()):
+            click.echo(f"  {line}")
         if server.made_root_key:
             click.echo("  root key, shown once (`stagedoor env` has it from now on):")
             click.echo(f"    AWS_ACCESS_KEY_ID={server.keys.root_access_key_id}")

@@ -8,7 +8,6 @@ sockets, so everything above (channels, routes, reconcilers) is the real thing. 
 import asyncio
 import contextlib
 import inspect
-import os
 import shutil
 import signal
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
@@ -253,7 +252,6 @@ class _FakeRun:
                 return
             hello: dict[str, Any] = {
                 "ready": True,
-                "pid": os.getpid(),
                 "load_s": 0.0,
                 "rungs": [],
                 "details": {},

@@ -20,7 +20,8 @@ class Workload:
     the engine itself sets (PATH, HOME, TMPDIR, LANG, OMP_NUM_THREADS), and wins over that. ``files`` are links the
     engine makes in the scratch directory before the start: relative name (folders allowed) -> absolute path of an
     existing file, to be read only. ``memory_limit_bytes`` is what it may use on top of what it shares with its
-    warm parent: beyond it, it is killed (exit code -9), and far beyond it, its allocations fail.
+    warm parent: beyond it, it is killed (exit code -9), and far beyond it, its allocations fail. ``connect_ports`` are the TCP
+    ports that it may connect to: none, those of the server that it calls, or None for the whole network.
     """
 
     id: str
@@ -31,6 +32,7 @@ class Workload:
     files: Mapping[str, Path] = field(default_factory=dict[str, Path])
     memory_limit_bytes: int | None = None
     threads: int = 1
+    connect_ports: tuple[int, ...] | None = ()
 
 
 @dataclass(frozen=True, slots=True)

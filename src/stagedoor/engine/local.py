@@ -7,12 +7,13 @@ outlives the server: parents go when their socket ends, and take their children 
 
 import asyncio
 import logging
+import secrets
 import signal
-from collections.abc import Awaitable, Coroutine, Iterator, Mapping
+from collections.abc import Awaitable, Coroutine, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from stagedoor.engine import scratch
+from stagedoor.engine import isolation, scratch
 from stagedoor.engine.interface import (
     Condition,
     EngineError,
@@ -21,11 +22,13 @@ from stagedoor.engine.interface import (
     Placement,
     Workload,
 )
-from stagedoor.engine.memory_watch import Limited, MemoryWatch
+from stagedoor.engine.isolation import Isolation, Users
 from stagedoor.engine.output_pipe import OutputPipe
 from stagedoor.engine.runtimes import Runtime, default_runtimes
+from stagedoor.engine.usage_watch import Limited, UsageWatch
 from stagedoor.engine.warm_parent import WarmParent, inherited_environment
 from stagedoor.worker.assignment import Assignment
+from stagedoor.worker.confine import MAX_PROCESSES
 from stagedoor.worker.threads import VARIABLES as THREAD_VARIABLES
 
 log = logging.getLogger(__name__)
@@ -45,20 +48,35 @@ class _Run:
         self.starting: asyncio.Task[Placement] | None = None
         self.placement: Placement | None = None
         self.scratch: Path | None = None
+        self.tag = 0
         self.output: OutputPipe | None = None
         self.exit_code: int | None = None
         self.gone = asyncio.Event()
 
 
 class LocalEngine:
-    """Runs workloads as processes of this machine. ``root`` is where scratch directories are made."""
+    """Runs workloads as processes of this machine. ``root`` is where scratch directories are made.
 
-    def __init__(self, root: Path, runtimes: Mapping[str, Runtime] | None = None) -> None:
+    ``mode`` is how isolated they are (``worker.confine``); ``private`` are folders that they must never see.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        runtimes: Mapping[str, Runtime] | None = None,
+        *,
+        mode: isolation.Mode = "auto",
+        private: Iterable[Path] = (),
+    ) -> None:
         self._root = root.absolute()
-        self._parents = {
-            name: WarmParent(name, runtime, self)
-            for name, runtime in (default_runtimes() if runtimes is None else runtimes).items()
-        }
+        self._mode: isolation.Mode = mode
+        self._private = tuple(private)
+        self._users = Users()
+        # Numbers of several servers on one machine must differ: see ``worker.descendants``.
+        self._first_tag = secrets.randbelow(2**20) * 2**20
+        self._runtimes = default_runtimes() if runtimes is None else dict(runtimes)
+        self._parents = {name: WarmParent(name, runtime, self) for name, runtime in self._runtimes.items()}
+        self._probes: dict[str, asyncio.Task[Isolation]] = {}
         self._runs: dict[str, _Run] = {}
         self._count = 0
         self._sockets: Path | None = None
@@ -66,7 +84,7 @@ class LocalEngine:
         self._on_output: OutputListener = _ignore_output
         self._on_exit: ExitListener = _ignore_exit
         self._is_closing = False
-        self._memory_watch: asyncio.Task[None] | None = None
+        self._usage_watch: asyncio.Task[None] | None = None
 
     # Engine
 
@@ -76,7 +94,7 @@ class LocalEngine:
         self._sockets = await asyncio.to_thread(scratch.settle, self._root)
         for name, parent in self._parents.items():
             self._keep(self._warm_up(name, parent))
-        self._memory_watch = asyncio.ensure_future(MemoryWatch(self._limited, self._kill).run())
+        self._usage_watch = asyncio.ensure_future(UsageWatch(self._limited, self._kill).run())
 
     async def start(self, workload: Workload) -> Placement:
         """See ``Engine.start``."""
@@ -146,8 +164,8 @@ class LocalEngine:
             if failure is not None:
                 log.error("a workload could not be stopped in order", exc_info=failure)
         await asyncio.gather(*(parent.close() for parent in self._parents.values()))
-        if self._memory_watch is not None:
-            self._memory_watch.cancel()
+        if self._usage_watch is not None:
+            self._usage_watch.cancel()
         while self._tasks:
             await asyncio.wait(set(self._tasks))
         if self._sockets is not None:
@@ -155,6 +173,31 @@ class LocalEngine:
             await asyncio.to_thread(scratch.remove, sockets)
 
     # What only this engine tells
+
+    async def isolation(self) -> Isolation:
+        """What workloads of functions get here, tried once by a process that climbs the whole ladder."""
+        return await self._isolation("python" if "python" in self._runtimes else next(iter(self._runtimes)))
+
+    async def _isolation(self, name: str) -> Isolation:
+        """For one runtime: another Python may lie where other users cannot read."""
+        if name not in self._probes:
+            self._probes[name] = self._keep(self._probe(self._runtimes[name]))
+        return await asyncio.shield(self._probes[name])
+
+    async def _probe(self, runtime: Runtime) -> Isolation:
+        number = self._next_number()
+        place = await asyncio.to_thread(scratch.make, self._root, number, "probe", {})
+        try:
+            environment = inherited_environment()
+            return await isolation.probe(
+                self._mode, runtime, place, self._private, environment, self._users.uid(number)
+            )
+        finally:
+            await asyncio.to_thread(scratch.remove, place)
+
+    def _next_number(self) -> int:
+        self._count += 1
+        return self._count
 
     async def memory_bytes(self) -> dict[str, int]:
         """Memory of each running workload: its proportional share (PSS), so that shared pages count once. Linux only."""
@@ -180,15 +223,19 @@ class LocalEngine:
 
     async def _start(self, run: _Run, sockets: Path) -> Placement:
         workload = run.workload
-        self._count += 1
-        number = self._count
+        number = self._next_number()
+        run.tag = self._first_tag + number
         try:
+            found = await self._isolation(workload.runtime)
+            uid = self._users.uid(number) if "separate-user" in found.rungs else None
             run.scratch = await asyncio.to_thread(
-                scratch.make, self._root, number, workload.id, workload.files
+                scratch.make, self._root, number, workload.id, workload.files, uid
             )
+            granted = await asyncio.to_thread(isolation.readable, workload.files, to_others=uid is not None)
             address = "" if workload.kind == "job" else f"unix:{sockets / f'{number}.sock'}"
             run.output = OutputPipe(lambda data: self._on_output(workload.id, data))
-            pid = await run.parent.start(_assignment(run, address, number), run.output.writer)
+            assignment = _assignment(run, address, granted, self._mode, self._private, uid)
+            pid = await run.parent.start(assignment, run.output.writer)
         except (EngineError, OSError) as error:
             await self._forget(run)
             if isinstance(error, EngineError):
@@ -235,11 +282,16 @@ class LocalEngine:
 
     def _limited(self) -> Iterator[Limited]:
         for run in self._runs.values():
-            limit = run.workload.memory_limit_bytes
-            if limit is None or run.exit_code is not None or run.placement is None:
+            if run.exit_code is not None or run.placement is None or run.parent.pid is None:
                 continue
-            if run.placement.pid is not None and run.parent.pid is not None:
-                yield Limited(run.workload.id, run.placement.pid, run.parent.pid, limit)
+            workload = run.workload
+            yield Limited(
+                workload.id,
+                run.tag,
+                run.parent.pid,
+                workload.memory_limit_bytes,
+                MAX_PROCESSES[workload.kind] if self._mode != "none" else None,
+            )
 
     async def _kill(self, workload_id: str) -> None:
         run = self._runs.get(workload_id)
@@ -268,7 +320,14 @@ def _see_failure(task: asyncio.Task[Placement]) -> None:
         task.exception()
 
 
-def _assignment(run: _Run, address: str, number: int) -> Assignment:
+def _assignment(
+    run: _Run,
+    address: str,
+    granted: list[str],
+    mode: isolation.Mode,
+    private: Iterable[Path],
+    uid: int | None,
+) -> Assignment:
     workload = run.workload
     directory = str(run.scratch)
     return Assignment(
@@ -284,10 +343,14 @@ def _assignment(run: _Run, address: str, number: int) -> Assignment:
         },
         scratch=directory,
         address=address,
-        read_only=[str(target) for target in workload.files.values()],
+        read_only=granted,
         memory_limit_bytes=workload.memory_limit_bytes,
         threads=workload.threads,
-        tag=number,
+        tag=run.tag,
+        isolation=mode,
+        connect_ports=None if workload.connect_ports is None else list(workload.connect_ports),
+        private=[str(folder) for folder in private],
+        uid=uid,
     )
 
 

@@ -46,18 +46,27 @@ def _sockets_parent() -> Path:
     return Path("/tmp")  # noqa: S108 - mkdtemp makes a private folder in it; TMPDIR is too long on macOS
 
 
-def make(root: Path, number: int, workload_id: str, files: Mapping[str, Path]) -> Path:
-    """A new scratch directory with the links in it. EngineError for a link that would lie outside."""
+def make(
+    root: Path, number: int, workload_id: str, files: Mapping[str, Path], uid: int | None = None
+) -> Path:
+    """A new scratch directory with the links in it, owned by ``uid`` if given. EngineError for a link outside of it."""
     scratch = root / f"{number:06d}-{re.sub(r'[^A-Za-z0-9_.-]', '_', workload_id)[:64]}"
     scratch.mkdir(mode=0o700)
     try:
         (scratch / "tmp").mkdir(mode=0o700)
         for name, target in files.items():
             _link(scratch, name, target)
+        if uid is not None:
+            _give(scratch, uid)
     except BaseException:
         remove(scratch)
         raise
     return scratch
+
+
+def _give(scratch: Path, uid: int) -> None:
+    for folder, _, _ in os.walk(scratch):
+        os.chown(folder, uid, uid)
 
 
 def _link(scratch: Path, name: str, target: Path) -> None:

@@ -11,7 +11,7 @@ Place in the flow: ``engine.local`` writes it on the control socket, ``parent`` 
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 
@@ -48,6 +48,10 @@ class Assignment:
 
     ``read_only`` are the real paths behind the links in the scratch directory. ``tag`` is a number that no other living
     workload of this server has; descendants inherit it (``worker.descendants``).
+
+    ``isolation`` is ``auto``, ``strict`` or ``none`` (``worker.confine``). ``connect_ports`` are the TCP ports it may connect
+    to; None: it may go anywhere. ``private`` are folders that it must never see. ``uid`` is the user (and group) that it has to
+    itself, when the server is root.
     """
 
     id: str
@@ -60,6 +64,10 @@ class Assignment:
     memory_limit_bytes: int | None
     threads: int
     tag: int
+    isolation: Literal["auto", "strict", "none"] = "none"
+    connect_ports: list[int] | None = None
+    private: list[str] = field(default_factory=list[str])
+    uid: int | None = None
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)

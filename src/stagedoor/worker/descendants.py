@@ -26,6 +26,18 @@ def wear_tag(tag: int) -> None:
             resource.setrlimit(resource.RLIMIT_RTTIME, (_TAG_BASE_US + tag, _TAG_BASE_US + tag))
 
 
+def tagged() -> dict[int, list[int]]:
+    """All living processes that wear a tag, by tag. Tags of other servers on the machine are among them. Linux only."""
+    found: dict[int, list[int]] = {}
+    if sys.platform != "linux":
+        return found
+    for pid in (int(entry.name) for entry in os.scandir("/proc") if entry.name.isdigit()):
+        limit_us = _limit_us(pid)
+        if limit_us is not None and limit_us >= _TAG_BASE_US:
+            found.setdefault(limit_us - _TAG_BASE_US, []).append(pid)
+    return found
+
+
 def adopt_orphans() -> None:
     """Make orphaned descendants children of the calling process, where the system can (Linux)."""
     if sys.platform == "linux":
@@ -54,12 +66,26 @@ def kill_orphans(tag: int | None, known: frozenset[int]) -> None:
 
 
 def _wears(pid: int, tag: int) -> bool:
+    return _limit_us(pid) == _TAG_BASE_US + tag
+
+
+def _limit_us(pid: int) -> int | None:
+    """The hard limit that holds tags; None for a process that is gone."""
     if sys.platform != "linux":
-        return False
+        return None
     try:
-        return resource.prlimit(pid, resource.RLIMIT_RTTIME)[1] == _TAG_BASE_US + tag
+        return resource.prlimit(pid, resource.RLIMIT_RTTIME)[1]
+    except PermissionError:
+        pass  # another user's: asked of /proc, which takes longer
     except OSError:
-        return False
+        return None
+    try:
+        lines = Path(f"/proc/{pid}/limits").read_bytes().splitlines()
+        line = next((line for line in lines if line.startswith(b"Max realtime timeout")), b"")
+        hard = line.split()[4]
+        return int(hard) if hard.isdigit() else None
+    except (OSError, IndexError):
+        return None
 
 
 def _children() -> list[int]:

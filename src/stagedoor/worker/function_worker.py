@@ -58,7 +58,6 @@ def serve(process: Process) -> int:
     _end_output(process.output_fd, INIT_OUTPUT_END)
     hello = {
         "ready": True,
-        "pid": os.getpid(),
         "init_s": round(time.monotonic() - began, 6),
         "rungs": process.rungs,
     }

@@ -48,16 +48,16 @@ def run(process: Process) -> int:
         if ending.code in (None, 0):
             _pack(job)
             return 0
-        _write_failure(job, f"the job ended itself with exit code {ending.code}")
+        write_failure(job.output_dir, f"the job ended itself with exit code {ending.code}")
         raise
     except JobFailed as failure:
         print(failure)
-        _write_failure(job, str(failure))
+        write_failure(job.output_dir, str(failure))
         return 1
     except Exception as error:  # noqa: BLE001 - whatever the entry raises is the job's failure
         text = traceback.format_exc()
         print(text, end="")
-        _write_failure(job, f"{describe(error)}\n\n{text}")
+        write_failure(job.output_dir, f"{describe(error)}\n\n{text}")
         return 1
 
 
@@ -78,9 +78,10 @@ def _call_entry(job: Job) -> None:
     getattr(algorithm_module(module_name), function_name)(job)
 
 
-def _write_failure(job: Job, text: str) -> None:
-    job.output_dir.mkdir(parents=True, exist_ok=True)
-    (job.output_dir / "failure").write_text(text[:_MAX_FAILURE_CHARACTERS], errors="backslashreplace")
+def write_failure(output_dir: Path, text: str) -> None:
+    """Leave the reason of a failure where the server looks for it."""
+    output_dir.mkdir(parents=True, exist_ok=True)
+    (output_dir / "failure").write_text(text[:_MAX_FAILURE_CHARACTERS], errors="backslashreplace")
 
 
 def _pack(job: Job) -> None:

@@ -7,7 +7,6 @@ of one request when there is little traffic and grow with the load.
 
 import gc
 import importlib
-import os
 import re
 import time
 import traceback
@@ -48,7 +47,6 @@ def serve(process: Process) -> int:
     gc.freeze()
     hello: dict[str, Any] = {
         "ready": True,
-        "pid": os.getpid(),
         "load_s": round(time.monotonic() - began, 6),
         "rungs": process.rungs,
         "details": getattr(model, "details", {}),

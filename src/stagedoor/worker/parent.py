@@ -22,7 +22,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from stagedoor.worker import descendants, preload, process
+from stagedoor.worker import descendants, division, preload, process
 from stagedoor.worker.assignment import Assignment, RuntimeSetup
 
 _READ_BYTES = 256 * 1024
@@ -50,6 +50,8 @@ class Parent:
         self._unread = b""
         self._descriptors: deque[int] = deque()
         self._alive: dict[int, Assignment] = {}  # by pid
+        self._workloads: dict[int, int] = {}  # pid of a process made here -> that of the workload behind it
+        self._told_to_kill: set[int] = set()
         self._lifelines: dict[int, int] = {}  # pid of a spawned process -> the pipe that keeps it alive
         self._woken, waker = socket.socketpair()
         self._waker = waker
@@ -139,6 +141,14 @@ class Parent:
     def _signal(self, workload_id: str, number: int) -> None:
         for pid, assignment in self._alive.items():
             if assignment.id == workload_id:
+                is_keeper = self._workloads[pid] != pid
+                if number == signal.SIGKILL and is_keeper and pid not in self._told_to_kill:
+                    # It kills the workload and still tells how that ended, should it be over already. Asked again, it is
+                    # killed itself, which takes everything along.
+                    self._told_to_kill.add(pid)
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, division.KILL)
+                    return
                 try:
                     os.killpg(pid, number)
                 except ProcessLookupError:
@@ -171,21 +181,33 @@ class Parent:
             if listener is not None:
                 listener.close()
         self._alive[pid] = assignment
-        self._tell(event="started", id=assignment.id, pid=pid)
+        self._tell(event="started", id=assignment.id, pid=self._workloads[pid])
 
     def _fork(self, assignment: Assignment, listener: socket.socket | None, output_fd: int) -> int:
+        """Makes the process; gives its number, and notes in ``_workloads`` that of the workload itself if that is another."""
         parent_pid = os.getpid()
-        pid = os.fork()
+        reading, telling = os.pipe()
+        try:
+            pid = os.fork()
+        except OSError:
+            os.close(reading)
+            os.close(telling)
+            raise
         if pid:
+            os.close(telling)
+            self._workloads[pid] = _told(reading) or pid
             return pid
         try:
+            os.close(reading)
             process.lead_group()
             process.die_with(parent_pid)
+            descendants.wear_tag(assignment.tag)
             # These objects own descriptors: closed by number alone they would close somebody else's later.
             self._selector.close()
             for ours in (self._control, self._woken, self._waker):
                 ours.close()
-            process.become(assignment, listener, output_fd, frozenset())
+            enter = division.undivided if assignment.isolation == "none" else division.divide
+            process.become(assignment, listener, output_fd, frozenset(), enter(telling))
         finally:
             os._exit(process.EXIT_BEFORE_ENTRY)
 
@@ -193,6 +215,7 @@ class Parent:
         self, setup: RuntimeSetup, assignment: Assignment, listener: socket.socket | None, output_fd: int
     ) -> int:
         reading, writing = os.pipe()
+        told, telling = os.pipe()
         listener_fd = None if listener is None else listener.fileno()
         try:
             child = subprocess.Popen(
@@ -207,27 +230,31 @@ class Parent:
                 stdin=subprocess.DEVNULL,
                 stdout=output_fd,
                 stderr=output_fd,
-                pass_fds=[reading] if listener_fd is None else [reading, listener_fd],
+                pass_fds=[reading, telling] if listener_fd is None else [reading, telling, listener_fd],
                 env=assignment.environment,
                 start_new_session=True,
             )
         except BaseException:
             os.close(writing)
+            os.close(told)
             raise
         finally:
             os.close(reading)
+            os.close(telling)
         child.returncode = 0  # reaped here, like every child, and not by Popen
         self._lifelines[child.pid] = writing
         order = {
             "runtime": setup.as_json(),
             "assignment": assignment.as_json(),
             "listener_fd": listener_fd,
+            "telling_fd": telling,
             "parent_pid": os.getpid(),
         }
         unsent = memoryview(json.dumps(order).encode() + b"\n")
         with contextlib.suppress(BrokenPipeError):  # it died already, and is reaped like any other
             while unsent:
                 unsent = unsent[os.write(writing, unsent) :]
+        self._workloads[child.pid] = _told(told) or child.pid
         return child.pid
 
     def _reap(self) -> None:
@@ -245,12 +272,23 @@ class Parent:
 
     def _ended(self, pid: int, assignment: Assignment, exit_code: int) -> None:
         descendants.kill_orphans(assignment.tag, frozenset(self._alive))
+        self._workloads.pop(pid, None)
+        self._told_to_kill.discard(pid)
         if (lifeline := self._lifelines.pop(pid, None)) is not None:
             os.close(lifeline)
         if assignment.address.startswith("unix:"):
             with contextlib.suppress(OSError):
                 Path(assignment.address.removeprefix("unix:")).unlink()
         self._tell(event="exited", id=assignment.id, exit_code=exit_code)
+
+
+def _told(reading: int) -> int | None:
+    """The workload's process number, as soon as there is one; None when the process died before."""
+    try:
+        text = os.read(reading, 32)
+    finally:
+        os.close(reading)
+    return int(text) if text else None
 
 
 def _only_wake(_number: int, _frame: FrameType | None) -> None:

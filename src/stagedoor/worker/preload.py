@@ -9,6 +9,7 @@ import importlib
 import sys
 from typing import cast
 
+from stagedoor.worker import grants
 from stagedoor.worker.assignment import RuntimeSetup
 
 _ENTRIES = ("model_server", "function_worker", "job_runner")
@@ -29,6 +30,11 @@ def preload(setup: RuntimeSetup) -> None:
             sys.modules.pop(name, None)
     for name in _ENTRIES:
         importlib.import_module(f"stagedoor.worker.{name}")
+    if sys.platform == "linux":
+        # What each child would otherwise import and look up for itself, when its isolation is set up.
+        for name in ("landlock", "private_root", "syscall_filter"):
+            importlib.import_module(f"stagedoor.worker.{name}")
+        grants.runtime_folders()
     # What exists now is shared with all children; the collector would copy those pages by touching them.
     gc.collect()
     gc.freeze()

@@ -20,9 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn, TextIO
 
-from stagedoor.worker import descendants, threads
+from stagedoor.worker import threads
 from stagedoor.worker.assignment import Assignment
-from stagedoor.worker.confine import confine
+from stagedoor.worker.confine import IsolationError, confine
+from stagedoor.worker.division import Division
 
 EXIT_BEFORE_ENTRY = 70
 _LISTEN_BACKLOG = 64
@@ -87,20 +88,40 @@ def die_with(parent_pid: int) -> None:
 
 
 def become(
-    assignment: Assignment, listener: socket.socket | None, output_fd: int, keep: frozenset[int]
+    assignment: Assignment,
+    listener: socket.socket | None,
+    output_fd: int,
+    keep: frozenset[int],
+    division: Division,
 ) -> NoReturn:
     """Be the workload's process from here on. Never returns. ``keep`` are further file descriptors to leave open."""
     exit_code = EXIT_BEFORE_ENTRY
     try:
         output_fd = _settle_files(output_fd, keep if listener is None else keep | {listener.fileno()})
         _settle_environment(assignment)
-        rungs = confine(assignment)
+        rungs = confine(assignment, division).rungs
         exit_code = _run(Process(assignment, listener, output_fd, rungs))
+    except IsolationError as error:
+        exit_code = _refuse(assignment, listener, error)
     except SystemExit as ending:
         exit_code = _exit_code(ending.code)
     except BaseException:  # noqa: BLE001 - the end of the process
         traceback.print_exc()
     _leave(exit_code, wait_for_threads=assignment.kind == "job")
+
+
+def _refuse(assignment: Assignment, listener: socket.socket | None, error: IsolationError) -> int:
+    """Say why there is no workload, where the server looks for it."""
+    print(error)
+    if assignment.kind == "job":
+        from stagedoor.worker.job_runner import write_failure
+
+        write_failure(Path(assignment.scratch, "opt", "ml", "output"), str(error))
+    elif listener is not None:
+        from stagedoor.worker import connections
+
+        connections.refuse(listener, {"reason": str(error)})
+    return 1
 
 
 def _settle_files(output_fd: int, keep: frozenset[int]) -> int:
@@ -132,7 +153,6 @@ def _settle_environment(assignment: Assignment) -> None:
     os.environ.clear()
     os.environ.update(assignment.environment)
     time.tzset()
-    descendants.wear_tag(assignment.tag)
     name = assignment.spec.get("function_name") or assignment.spec.get("name") or assignment.id
     if sys.platform == "linux":
         from stagedoor.worker import linux

@@ -29,7 +29,6 @@ class ModelHello(TypedDict):
     """Meta of a model server's HELLO. ``rungs`` names the isolation in force, ``details`` is the algorithm's own."""
 
     ready: bool
-    pid: int
     load_s: float
     rungs: list[str]
     details: dict[str, Any]

@@ -1,4 +1,4 @@
-"""The program behind every warm parent: ``python -I .../worker/start.py parent|child FD``.
+"""The program behind every warm parent: ``python -I .../worker/start.py parent|child|probe FD``.
 
 Place in the flow: ``engine.local`` runs it with the runtime's own Python, which need not have stagedoor installed. So it
 makes exactly this package importable from where this file is, and nothing else of the server's environment.
@@ -20,12 +20,18 @@ def adopt_package() -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """``parent FD``: FD is the control socket. ``child FD``: FD brings the workload and is the lifeline."""
+    """``parent FD``: FD is the control socket. ``child FD``: FD brings the workload and is the lifeline. ``probe FD``: FD
+    brings an assignment, to see which isolation it would get.
+    """
     adopt_package()
     if arguments[0] == "parent":
         from stagedoor.worker import parent
 
         return parent.main(int(arguments[1]))
+    if arguments[0] == "probe":
+        from stagedoor.worker import probe
+
+        return probe.main(int(arguments[1]))
     from stagedoor.worker import spawned
 
     return spawned.main(int(arguments[1]))

@@ -54,7 +54,9 @@ def never_stop(_job: Job) -> None:
 
 
 def leave_family(job: Job) -> None:
-    """Starts a child, a grandchild and a daemon; writes their process numbers; stays, or goes without them."""
+    """Starts a child, a grandchild and a daemon; writes their process numbers; stays, or goes without them when a file
+    appears.
+    """
     sleeper = [sys.executable, "-I", "-c", "import time; time.sleep(600)"]
     child = subprocess.Popen(sleeper)
     shell = subprocess.Popen(["sh", "-c", "sleep 600 & echo $!; wait"], stdout=subprocess.PIPE)
@@ -72,8 +74,10 @@ def leave_family(job: Job) -> None:
         os._exit(0)
     os.wait()
     print("family", child.pid, shell.pid, grandchild, int(os.read(reading, 20)), flush=True)
-    if job.options["stay"]:
+    if job.options.get("stay"):
         time.sleep(600)
+    while not Path(job.options["wait_for"]).exists():
+        time.sleep(0.01)
 
 
 def take_memory(job: Job) -> None:

@@ -31,7 +31,7 @@ class Echo:
         if body == b"refuse":
             return Fault(415, "no such content type")
         if body.startswith(b"gate "):  # says that it has come, and waits to be let through
-            gate = Path(body[5:].decode())
+            gate = Path(body[5:].decode())  # in the scratch directory: it can write nowhere else
             gate.with_suffix(".reached").touch()
             while not gate.exists():
                 time.sleep(0.002)

@@ -40,11 +40,15 @@ _SHORTEST_TICK_S = 0.02
 
 @dataclass(frozen=True, slots=True)
 class FunctionSettings:
-    """``retry_delays_s``: pauses before an event that failed is run again. ``endpoint_url``: what functions call."""
+    """``retry_delays_s``: pauses before an event that failed is run again. ``endpoint_url``: what functions call.
+
+    ``allow_network``: names of the functions that may call anybody else, with commas and ``*``.
+    """
 
     idle_s: float
     retry_delays_s: Sequence[float]
     endpoint_url: str
+    allow_network: str = ""
 
 
 class FunctionReconciler:
@@ -165,6 +169,7 @@ class FunctionReconciler:
                 self._packages,
                 credentials,
                 self._settings.endpoint_url,
+                self._settings.allow_network,
             )
             placement = await self._engine.start(workload)
         except LookupError as error:

@@ -2,7 +2,9 @@
 
 import secrets
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from typing import Any
+from urllib.parse import urlsplit
 
 from stagedoor.authz.session_tokens import Credentials
 from stagedoor.domain.clock import as_datetime
@@ -33,8 +35,12 @@ def function_workload(
     packages: FunctionPackages,
     credentials: Credentials,
     endpoint_url: str,
+    allow_network: str,
 ) -> Workload:
-    """A worker for a version with this configuration. The user's variables win, except over what AWS reserves."""
+    """A worker for a version with this configuration. The user's variables win, except over what AWS reserves.
+
+    It can connect to the server's signed listener alone, unless ``allow_network`` (names with commas and ``*``) has it.
+    """
     spec: FunctionSpec = {
         "function_name": key.name,
         "function_version": key.version,
@@ -62,4 +68,14 @@ def function_workload(
         environment=environment,
         files={_PACKAGE_FILE: packages.path(configuration["CodeSha256"])},
         memory_limit_bytes=configuration["MemorySize"] * _MEGABYTE,
+        connect_ports=None if _is_named(key.name, allow_network) else (_port(endpoint_url),),
     )
+
+
+def _is_named(name: str, patterns: str) -> bool:
+    return any(fnmatchcase(name, pattern.strip()) for pattern in patterns.split(",") if pattern.strip())
+
+
+def _port(url: str) -> int:
+    parts = urlsplit(url)
+    return parts.port or (443 if parts.scheme == "https" else 80)
