@@ -14,6 +14,7 @@ import ipaddress
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final
 
 from stagedoor.authz import request_keys, wildcards
@@ -86,9 +87,19 @@ def _binary(wanted: str, value: str) -> bool | None:
 
 def _in_network(wanted: str, value: str) -> bool | None:
     try:
-        return ipaddress.ip_address(value) in ipaddress.ip_network(wanted, strict=False)
+        return _address(value) in _network(wanted)
     except ValueError:
         return None
+
+
+@lru_cache(maxsize=4096)
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    return ipaddress.ip_address(text)
+
+
+@lru_cache(maxsize=4096)
+def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    return ipaddress.ip_network(text, strict=False)
 
 
 _OPERATORS: Final[Mapping[str, Callable[[str, str], bool | None]]] = {

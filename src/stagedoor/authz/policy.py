@@ -287,7 +287,7 @@ def _fill(pattern: str, context: Context) -> str | None:
         found = context.get(name.strip().lower())
         if isinstance(found, str) and found != UNSAID:
             return wildcards.escape(found)
-        if comma and found is None:
+        if comma and found is None and is_known(name.strip()):
             return wildcards.escape(default.strip().strip("'"))
         missing = True
         return ""

@@ -7,6 +7,7 @@ DeleteObjects, whether a missing key may be told from a forbidden one, a role's 
 
 import time
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 import orjson
@@ -105,7 +106,7 @@ def request_context(
 ) -> dict[str, str | list[str]]:
     """The condition keys that follow from when, where and how a request came."""
     context = {
-        "aws:currenttime": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now)),
+        "aws:currenttime": _moment(int(now)),
         "aws:epochtime": str(int(now)),
         "aws:requestedregion": region,
         "aws:securetransport": "true" if scheme == "https" else "false",
@@ -184,8 +185,9 @@ def caller_context(caller: Caller, now: float | None = None) -> dict[str, str | 
     return {name: value for name, value in context.items() if value}
 
 
-def _moment(now: float) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now))
+@lru_cache(maxsize=64)
+def _moment(second: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(second))
 
 
 def _question(
