@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,7 @@ class Scene:
             "sequence": row.sequence,
             "etag": row.etag,
             "sizeBytes": row.size_bytes,
+            "sha256": hashlib.sha256(data).hexdigest(),
         }
 
     async def boot(self) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import hashlib
 import itertools
 import json
 import re
@@ -18,6 +19,7 @@ from stagedoor.reconcile.jobs.slots import JobSlots
 from stagedoor.reconcile.model_files import ModelFiles
 from stagedoor.reconcile.transform.act import LOG_GROUP, TransformJobs, TransformStores
 from stagedoor.reconcile.worker_logs import WorkerLogs
+from stagedoor.store import objects_io
 from stagedoor.store.records import Document, Key
 
 KIND = "sagemaker.transform_job"
@@ -44,6 +46,7 @@ def document(house: House, name: str = "job", **members: Any) -> Document:
         "versionId": row.version_id,
         "etag": row.etag,
         "sizeBytes": row.size_bytes,
+        "sha256": hashlib.sha256(objects_io.read_bytes(house.objects, house.contents, row)).hexdigest(),
     }
     model = {"algorithm": "xgboost", "artifact": artifact, "container": {"Environment": {"COLOUR": "green"}}}
     return {

@@ -2,11 +2,13 @@
 
 Place in the flow: ``reconcile.endpoints`` (and batch transform) ask for the file behind a model record's ``artifact``. The
 copy stays while an endpoint needs it, so an endpoint comes back after a restart although the object was replaced or deleted
-in S3 meanwhile, and all its workers load the same bytes.
+in S3 meanwhile, and all its workers load the same bytes: each time a file is asked for, its SHA-256 is compared with the one that
+CreateModel computed.
 """
 
 import contextlib
 import hashlib
+import logging
 import os
 import time
 from collections.abc import Iterable, Mapping
@@ -16,6 +18,8 @@ from typing import Any
 from stagedoor.store import objects_io
 from stagedoor.store.contents import ContentDamagedError, Contents
 from stagedoor.store.object_rows import ObjectRows
+
+log = logging.getLogger(__name__)
 
 _YOUNG_S = 3600.0
 
@@ -34,12 +38,18 @@ class ModelFiles:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def path(self, artifact: Mapping[str, Any]) -> Path:
-        """The file of an artifact (``bucket``, ``key``, ``versionId``, ``sequence``, ``etag``). ModelDataError."""
+        """The file of an artifact (``bucket``, ``key``, ``versionId``, ``sequence``, ``etag``, ``sha256``). ModelDataError.
+
+        A copy whose bytes are not those that CreateModel saw is made anew; when the object has changed as well, nothing is loaded.
+        """
         path = self._directory / _file_name(artifact)
-        try:
+        with contextlib.suppress(FileNotFoundError):
             os.utime(path)
-        except FileNotFoundError:
-            self._copy(artifact, path)
+            if _sha256(path) == artifact["sha256"]:
+                return path
+            log.error("a copy of model data was changed and is made anew", extra={"file": path.name})
+            path.unlink(missing_ok=True)
+        self._copy(artifact, path)
         return path
 
     def _copy(self, artifact: Mapping[str, Any], path: Path) -> None:
@@ -55,6 +65,11 @@ class ModelFiles:
         temporary = path.with_name(f"{path.name}.{os.getpid()}.{time.monotonic_ns()}")
         try:
             objects_io.read_to(self._objects, self._contents, row, temporary)
+            if (found := _sha256(temporary)) != artifact["sha256"]:
+                raise ModelDataError(
+                    f"the object at {url} is not the one that CreateModel saw (SHA-256 {artifact['sha256']} then, {found} now): "
+                    "create a new model for it"
+                )
             temporary.replace(path)
         except (objects_io.ObjectChangedError, ContentDamagedError, OSError) as error:
             raise ModelDataError(f"{url} cannot be read: {error}") from error
@@ -70,7 +85,12 @@ class ModelFiles:
                     path.unlink()
 
 
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _file_name(artifact: Mapping[str, Any]) -> str:
     """Keys never become paths: a digest of what makes the object's version this one."""
-    identity = "\0".join(str(artifact[name]) for name in ("bucket", "key", "etag", "sizeBytes"))
+    identity = "\0".join(str(artifact[name]) for name in ("bucket", "key", "etag", "sizeBytes", "sha256"))
     return hashlib.sha256(identity.encode()).hexdigest() + ".tar.gz"

@@ -5,6 +5,7 @@ make anything but plain files and folders, or fill the disk is refused as a whol
 worker's own scratch directory and goes with it. Links are followed at writing time by nobody: each file is made new.
 """
 
+import bz2
 import gzip
 import lzma
 import os
@@ -14,9 +15,16 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, cast
 
 MAX_ENTRIES = 100_000
+MAX_RATIO = 100
+"""How many times its own size an archive may be when extracted: models and code pack to a tenth, bombs to a thousandth."""
+FREE_BYTES = 256 * 1024 * 1024
+"""What any archive may be when extracted, however small it is itself."""
+
+_HEADERS_BYTES = 2048 * MAX_ENTRIES
+_LONGEST_READ_BYTES = 16 * 1024 * 1024
 _MAX_NAME_BYTES = 4096
 _CHUNK_BYTES = 1024 * 1024
 
@@ -28,8 +36,9 @@ class ArchiveError(Exception):
 class _Budget:
     """What may still be written."""
 
-    def __init__(self, max_bytes: int) -> None:
-        self.max_bytes = max_bytes
+    def __init__(self, archive: Path, max_bytes: int) -> None:
+        self.max_bytes = min(max_bytes, FREE_BYTES + MAX_RATIO * archive.stat().st_size)
+        max_bytes = self.max_bytes
         self.left_bytes = max_bytes
         self.left_entries = MAX_ENTRIES
 
@@ -46,9 +55,9 @@ class _Budget:
 
 def extract_tar(archive: Path, folder: Path, *, max_bytes: int) -> None:
     """Extract a tar (plain, gzip, bzip2 or xz) into the existing ``folder``. ArchiveError when it must not be."""
-    budget = _Budget(max_bytes)
+    budget = _Budget(archive, max_bytes)
     try:
-        with tarfile.open(archive, "r:*") as source:
+        with _unpacked(archive) as stream, _tar(stream, budget) as source:
             links: list[tarfile.TarInfo] = []
             for entry in source:
                 budget.take_entry()
@@ -58,6 +67,52 @@ def extract_tar(archive: Path, folder: Path, *, max_bytes: int) -> None:
             _read_to_the_end(source, budget)
     except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError) as error:
         raise ArchiveError(f"the archive is damaged or not a tar.gz: {error}") from error
+    except OSError as error:
+        if error.errno is not None:
+            raise  # the disk's
+        raise ArchiveError(f"the archive is damaged: {error}") from error  # bz2's way to say so
+
+
+def _unpacked(archive: Path) -> IO[bytes]:
+    """The tar itself, out of what it is packed in."""
+    with archive.open("rb") as file:
+        magic = file.read(6)
+    if magic.startswith(b"\x1f\x8b"):
+        return cast(IO[bytes], gzip.open(archive, "rb"))
+    if magic.startswith(b"BZh"):
+        return cast(IO[bytes], bz2.open(archive, "rb"))
+    if magic == b"\xfd7zXZ\0":
+        return cast(IO[bytes], lzma.open(archive, "rb"))
+    return archive.open("rb")
+
+
+class _Bounded:
+    """A tar's stream, of which a header cannot make the reader take gigabytes into memory, or unpack for hours."""
+
+    def __init__(self, stream: IO[bytes], budget: _Budget) -> None:
+        self._stream = stream
+        self._budget = budget
+
+    def read(self, size: int) -> bytes:
+        if not 0 <= size <= _LONGEST_READ_BYTES:
+            raise ArchiveError(f"the archive has a header of {size} bytes")
+        self._check(self.tell() + size)
+        return self._stream.read(size)
+
+    def seek(self, position: int) -> int:
+        self._check(position)
+        return self._stream.seek(position)
+
+    def tell(self) -> int:
+        return self._stream.tell()
+
+    def _check(self, position: int) -> None:
+        if position > self._budget.max_bytes + _HEADERS_BYTES:
+            raise ArchiveError(f"the archive is larger than {self._budget.max_bytes} bytes when extracted")
+
+
+def _tar(stream: IO[bytes], budget: _Budget) -> tarfile.TarFile:
+    return tarfile.open(fileobj=cast(IO[bytes], _Bounded(stream, budget)), mode="r:")
 
 
 def _read_to_the_end(source: tarfile.TarFile, budget: _Budget) -> None:
@@ -110,7 +165,7 @@ def _copy_link(entry: tarfile.TarInfo, folder: Path, budget: _Budget) -> None:
 
 def extract_zip(archive: Path, folder: Path, *, max_bytes: int) -> None:
     """Extract a zip into the existing ``folder``. ArchiveError when it must not be."""
-    budget = _Budget(max_bytes)
+    budget = _Budget(archive, max_bytes)
     try:
         with zipfile.ZipFile(archive) as source:
             for entry in _checked(source, budget):

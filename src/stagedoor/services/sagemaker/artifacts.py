@@ -4,6 +4,7 @@ The very version that CreateModel saw is what workers load: a later upload under
 two workers of one endpoint can never serve different models.
 """
 
+import hashlib
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -12,6 +13,9 @@ from stagedoor.services.call import Call
 from stagedoor.services.sagemaker import roles
 from stagedoor.services.sagemaker.names import validation
 from stagedoor.services.sagemaker.refusals import unsupported
+from stagedoor.store import objects_io
+from stagedoor.store.contents import ContentDamagedError
+from stagedoor.store.object_listing import ObjectRow
 
 _HTTPS = re.compile(
     r"https://(?:(?P<bucket>[a-z0-9.-]+)\.)?s3[.-](?:[a-z0-9-]+\.)?amazonaws\.com(?:\.cn)?/(?P<rest>.+)"
@@ -57,9 +61,9 @@ def model_data_url(container: Mapping[str, Any], path: str) -> str:
 
 
 def find(call: Call, url: str, role_arn: str | None) -> dict[str, Any]:
-    """What a record remembers of the model data: bucket, key, the object's version, ETag and size.
+    """What a record remembers of the model data: bucket, key, the object's version, ETag, size and SHA-256.
 
-    ValidationException when there is no such object, or the execution role may not read it.
+    The digest is of the bytes themselves, read here: whatever is loaded later is compared with it. ValidationException when there is no such object, or the execution role may not read it.
     """
     bucket_name, key = split_url(url)
     objects = call.house.objects
@@ -82,4 +86,21 @@ def find(call: Call, url: str, role_arn: str | None) -> dict[str, Any]:
         "sequence": row.sequence,
         "etag": row.etag,
         "sizeBytes": row.size_bytes,
+        "sha256": _digest(call, row, url),
     }
+
+
+def _digest(call: Call, row: ObjectRow, url: str) -> str:
+    try:
+        held = objects_io.reading(call.house.objects, call.house.contents, row)
+    except (objects_io.ObjectChangedError, ContentDamagedError) as error:
+        raise validation(f"Could not read model data at {url}: {error}.") from error
+    digest = hashlib.sha256()
+    try:
+        for piece in held.pieces():
+            digest.update(piece)
+    except ContentDamagedError as error:
+        raise validation(f"Could not read model data at {url}: {error}.") from error
+    finally:
+        held.release()
+    return digest.hexdigest()
