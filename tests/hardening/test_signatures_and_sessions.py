@@ -330,4 +330,4 @@ def test_case_15_signatures_are_compared_in_constant_time() -> None:
                 assert not named & suspicious, f"{module.__name__}:{node.lineno}"
     assert "compare_digest" in inspect.getsource(sigv4)
     assert "UNKNOWN_SECRET" in inspect.getsource(authenticate)
-    assert len(principals.UNKNOWN_SECRET) == 40
+    assert len(principals.UNKNOWN_SECRET) >= 40
