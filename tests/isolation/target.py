@@ -84,4 +84,3 @@ def needs(target: Target, *rungs: str) -> None:
     if not set(rungs) & set(target.rungs):
         missing = json.loads((target.data / "stagedoor.json").read_text())["isolation"]["missing"]
         pytest.skip("; ".join(f"{rung}: {missing.get(rung, 'not in force')}" for rung in rungs))
-
