@@ -188,4 +188,4 @@ def test_case_46_health_says_nothing_private(stagedoor: Server) -> None:
     for url in (stagedoor.api, stagedoor.public):
         head = f"GET /_stagedoor/health HTTP/1.1\r\nHost: {REBOUND}\r\nConnection: close\r\n\r\n"
         body = json.loads(exchange(url, head.encode()).partition(b"\r\n\r\n")[2])
-        assert set(body) == {"status", "version", "api", "public"}
+        assert set(body) == {"status", "version", "api", "public", "isolation"}
