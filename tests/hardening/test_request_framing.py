@@ -1,11 +1,14 @@
 """Cases 34 and 35: requests that two readers could take to end in two places, and heads without measure."""
 
-from pathlib import Path
+import asyncio
+import contextlib
 
 import pytest
 from hardening.raw_http import alive, exchange
 
-from stagedoor.testing import Server
+from stagedoor import testing
+from stagedoor.http.message import Request, Response
+from stagedoor.http.server import Server
 
 GET = b"GET /_stagedoor/health HTTP/1.1\r\nHost: h\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: h\r\n"
@@ -64,7 +67,7 @@ AMBIGUOUS = {
 @pytest.mark.parametrize("listener", ["api", "public"])
 @pytest.mark.parametrize("name", AMBIGUOUS)
 def test_case_34_what_two_readers_could_read_in_two_ways_is_400_and_the_end(
-    stagedoor: Server, listener: str, name: str
+    stagedoor: testing.Server, listener: str, name: str
 ) -> None:
     answers = exchange(getattr(stagedoor, listener), AMBIGUOUS[name] + GET)
     # No length at all, and versions of HTTP that are not spoken here, have statuses of their own.
@@ -75,7 +78,7 @@ def test_case_34_what_two_readers_could_read_in_two_ways_is_400_and_the_end(
     assert b"\r\nconnection: close\r\n" in answers.lower()
 
 
-def test_case_34_a_smuggled_request_is_part_of_the_body_or_nothing(stagedoor: Server) -> None:
+def test_case_34_a_smuggled_request_is_part_of_the_body_or_nothing(stagedoor: testing.Server) -> None:
     smuggled = b"GET /_stagedoor/health HTTP/1.1\r\nHost: h\r\n\r\n"
     raw = b"GET / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % len(smuggled)
     answers = exchange(stagedoor.api, raw + smuggled)
@@ -98,7 +101,7 @@ def test_case_34_a_smuggled_request_is_part_of_the_body_or_nothing(stagedoor: Se
     ids=["64 KB", "1,000 headers", "endless value", "endless name", "1 MB URL", "method", "trailers"],
 )
 def test_case_35_heads_beyond_measure_are_refused(
-    stagedoor: Server, listener: str, raw: bytes, statuses: set[int]
+    stagedoor: testing.Server, listener: str, raw: bytes, statuses: set[int]
 ) -> None:
     url = getattr(stagedoor, listener)
     answer = exchange(url, raw)
@@ -107,16 +110,36 @@ def test_case_35_heads_beyond_measure_are_refused(
     assert alive(url)
 
 
-def test_case_35_memory_stays_flat(stagedoor: Server) -> None:
-    if not Path("/proc").exists():
-        pytest.skip("reads the server's size from /proc")
+ENDLESS = {
+    "header": b"GET / HTTP/1.1\r\nHost: h\r\nX: ",
+    "trailer": CHUNKED + b"1\r\nx\r\n0\r\nX: ",
+    "extension": CHUNKED + b"1;",
+    "size": CHUNKED,
+}
 
-    def size_bytes() -> int:
-        return int(Path(f"/proc/{stagedoor.pid}/statm").read_text().split()[1]) * 4096
 
-    endless = b"GET / HTTP/1.1\r\nHost: h\r\nX: " + b"a" * 4_000_000
-    exchange(stagedoor.api, endless)
-    before = size_bytes()
-    for _ in range(25):
-        exchange(stagedoor.api, endless)
-    assert size_bytes() - before < 20_000_000
+@pytest.mark.parametrize("kind", ENDLESS)
+def test_case_35_memory_stays_flat(kind: str) -> None:
+    """In this process, with a handler that waits for the body: what the server itself keeps can be looked at."""
+
+    async def main() -> None:
+        async def reads(request: Request) -> Response:
+            return Response(200, (), await request.body.read(1000))
+
+        server = Server(reads)
+        await server.listen("127.0.0.1", 0)
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(ENDLESS[kind])
+        sent = 0
+        with contextlib.suppress(ConnectionError, RuntimeError):
+            while server.open_count or not sent:
+                writer.write(b"0" * 65_536)
+                await asyncio.wait_for(writer.drain(), 5)
+                await asyncio.sleep(0)
+                sent += 65_536
+                assert sent < 50_000_000, "the server takes in a head without an end"
+        writer.close()
+        reader.feed_eof()
+        await server.close(0)
+
+    asyncio.run(main())

@@ -109,6 +109,7 @@ BEGINNINGS = {
     "body": (b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 100000\r\n\r\n", b"a"),
     "chunks": (b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\na\r\n"),
     "nothing": (b"", b""),
+    "empty lines": (b"\r\n", b"\r\n"),
 }
 
 

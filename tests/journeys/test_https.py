@@ -86,6 +86,15 @@ def test_uploads_over_https_come_in_signed_chunks_with_trailers(secure: Server) 
     )
 
 
+def test_bodies_beyond_their_limit_are_refused_readably(secure: Server) -> None:
+    runtime, functions = secure.client("sagemaker-runtime"), secure.client("lambda")
+    for _ in range(3):
+        with pytest.raises(ClientError, match="exceeded 6291456 bytes"):
+            runtime.invoke_endpoint(EndpointName="nobody", Body=bytes(20_000_000))
+        with pytest.raises(ClientError, match="RequestTooLargeException"):
+            functions.invoke(FunctionName="nobody", Payload=bytes(12_000_000))
+
+
 def test_secure_transport_is_what_it_says(secure: Server, stagedoor: Server) -> None:
     for server, allowed in ((secure, True), (stagedoor, False)):
         s3, bucket = server.client("s3"), unique("secure")

@@ -177,7 +177,7 @@ class Connection(asyncio.Protocol):
         self._target = b""
         self._headers: list[tuple[str, str]] = []
         self._names: list[str] = []
-        self._head_bytes = 0
+        self._unparsed_bytes = 0
         self._parsed_bytes = 0
         self._parsed_count = 0
         self._head_begun_s: float | None = None
@@ -212,7 +212,7 @@ class Connection(asyncio.Protocol):
             self._current.cancel()
 
     def data_received(self, data: bytes) -> None:
-        self._last_activity_s = self._loop.time()
+        idle_since_s, self._last_activity_s = self._last_activity_s, self._loop.time()
         if self._closing:
             self._discarded_bytes += len(data)
             if self._discarded_bytes > LINGER_MAX_BYTES:
@@ -221,13 +221,19 @@ class Connection(asyncio.Protocol):
         if self._read_too_far is not None:
             self._read_too_far += data
             return
+        body, body_bytes = self._body, self._window_bytes
         try:
             self._parser.feed_data(data)
             if self._head_begun_s is not None:
                 # A head that is not complete: what has come of it so far, parsed or not.
-                self._head_bytes += len(data)
-                if self._head_bytes > self._limits.head_bytes + self._limits.target_bytes:
-                    raise _Refused(431, "the request's head is too large")
+                self._unparsed_bytes += len(data)
+            elif body is not None and self._body is body and self._window_bytes == body_bytes:
+                # Between the pieces of a body: an endless chunk extension or trailer.
+                self._unparsed_bytes += len(data)
+            else:
+                self._unparsed_bytes = 0
+            if self._unparsed_bytes > self._limits.head_bytes + self._limits.target_bytes:
+                raise _Refused(431, "the request's head is too large")
         except _Refused as refused:
             self._refuse(refused.status, refused.reason)
         except httptools.HttpParserUpgrade as upgrade:
@@ -246,6 +252,9 @@ class Connection(asyncio.Protocol):
                 self._refuse(400, "this is not a well-formed request")
         else:
             self._next()
+            if self._current is None and self._head_begun_s is None and self._body is None:
+                # Empty lines between requests: they ask nothing, so the connection idles on.
+                self._last_activity_s = idle_since_s
 
     def eof_received(self) -> bool:
         return False
@@ -265,7 +274,7 @@ class Connection(asyncio.Protocol):
         self._target = b""
         self._headers = []
         self._names = []
-        self._head_bytes = 0
+        self._unparsed_bytes = 0
         self._parsed_bytes = 0
         self._parsed_count = 0
         self._head_begun_s = self._last_activity_s

@@ -125,8 +125,8 @@ class Server:
                 server_side=True,
                 ssl_handshake_timeout=self.limits.tls_handshake_timeout_s,
             )
-        except OSError:
-            # No TLS, a client that does not trust the certificate, or one that fell silent.
+        except (OSError, RuntimeError):
+            # No TLS, a client that does not trust the certificate, one that fell silent; or gone already (uvloop).
             transport.abort()
             return
         if tls is None or held.lost:
