@@ -176,9 +176,9 @@ class ChunkDecoder:
             raise ChunkedError(ChunkedReason.MALFORMED, "A chunk is too large.")
         if self._seed is not None:
             name, _, stated = extension.partition(b"=")
-            if not separator or name.strip() != b"chunk-signature":
+            if not separator or name.strip(b" \t") != b"chunk-signature":
                 raise ChunkedError(ChunkedReason.MALFORMED, "A chunk header has no chunk-signature.")
-            self._stated = stated.decode("latin-1").strip()
+            self._stated = stated.decode("latin-1").strip(" \t")
             self._hash = hashlib.sha256()
         if self._left:
             self._state = _Expecting.BYTES
@@ -215,17 +215,17 @@ class ChunkDecoder:
                 self._end(signed=signed)
             return
         name, colon, value = line.decode("latin-1").partition(":")
-        name = name.strip().lower()
+        name = name.strip(" \t").lower()
         if not colon or not self._with_trailers:
             raise ChunkedError(ChunkedReason.TRAILER, "The body has a malformed or unannounced trailer.")
         if name == _SIGNATURE_NAME and signed:
-            self._trailer_signature = value.strip()
+            self._trailer_signature = value.strip(" \t")
             return
         if name in self.trailers or (self._trailer_names and name not in self._trailer_names):
             raise ChunkedError(
                 ChunkedReason.TRAILER, f"The trailer {name[:80]} was not announced, or comes twice."
             )
-        self.trailers[name] = value.strip()
+        self.trailers[name] = value.strip(" \t")
 
     def _end(self, *, signed: bool) -> None:
         if signed:
