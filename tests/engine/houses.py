@@ -128,6 +128,10 @@ def proc(pid: int | str | None, name: str) -> bytes:
     return Path(f"/proc/{pid}/{name}").read_bytes()
 
 
+def text(folder: str, name: str) -> str:
+    return Path(folder, name).read_text()
+
+
 def count(folder: str) -> int:
     return sum(1 for _ in Path(folder).iterdir())
 

@@ -11,7 +11,7 @@ import secrets
 import stat
 import subprocess
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -63,7 +63,8 @@ async def probe(
 ) -> Isolation:
     """Try it: a process climbs the whole ladder as a model would, in the empty directory ``scratch``.
 
-    With ``strict`` the answer is the same as with ``auto``: what is missing will end the workloads, not the probe.
+    With ``strict`` the answer is the same as with ``auto``: what is missing will end the workloads, not the probe. A rung that
+    breaks half-way is left out in another try, as nothing can be said of what comes after it.
     """
     assignment = Assignment(
         id="probe",
@@ -81,10 +82,16 @@ async def probe(
         private=[str(folder) for folder in private],
         uid=uid if os.geteuid() == 0 and mode != "none" else None,
     )
-    order = {"path": [str(folder) for folder in runtime.path], "assignment": assignment.as_json()}
     try:
-        answer = await asyncio.to_thread(_ask, runtime.python, json.dumps(order).encode(), dict(environment))
-        return Isolation(mode, tuple(answer["rungs"]), answer["missing"])
+        while True:
+            order = {"path": [str(folder) for folder in runtime.path], "assignment": assignment.as_json()}
+            answer = await asyncio.to_thread(
+                _ask, runtime.python, json.dumps(order).encode(), dict(environment)
+            )
+            if answer["broken"] is None or answer["broken"] in assignment.known_missing:
+                return Isolation(mode, tuple(answer["rungs"]), answer["missing"])
+            missing = {**assignment.known_missing, **answer["missing"]}
+            assignment = replace(assignment, known_missing=missing)
     except (OSError, ValueError, KeyError, subprocess.SubprocessError) as error:
         return Isolation(mode, (), {"all": f"the probe on {runtime.python} failed: {error}"})
 

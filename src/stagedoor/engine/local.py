@@ -234,7 +234,7 @@ class LocalEngine:
             granted = await asyncio.to_thread(isolation.readable, workload.files, to_others=uid is not None)
             address = "" if workload.kind == "job" else f"unix:{sockets / f'{number}.sock'}"
             run.output = OutputPipe(lambda data: self._on_output(workload.id, data))
-            assignment = _assignment(run, address, granted, self._mode, self._private, uid)
+            assignment = _assignment(run, address, granted, found, self._private, uid)
             pid = await run.parent.start(assignment, run.output.writer)
         except (EngineError, OSError) as error:
             await self._forget(run)
@@ -324,7 +324,7 @@ def _assignment(
     run: _Run,
     address: str,
     granted: list[str],
-    mode: isolation.Mode,
+    found: Isolation,
     private: Iterable[Path],
     uid: int | None,
 ) -> Assignment:
@@ -347,10 +347,11 @@ def _assignment(
         memory_limit_bytes=workload.memory_limit_bytes,
         threads=workload.threads,
         tag=run.tag,
-        isolation=mode,
+        isolation=found.mode,
         connect_ports=None if workload.connect_ports is None else list(workload.connect_ports),
         private=[str(folder) for folder in private],
         uid=uid,
+        known_missing=dict(found.missing),
     )
 
 

@@ -51,7 +51,7 @@ class Assignment:
 
     ``isolation`` is ``auto``, ``strict`` or ``none`` (``worker.confine``). ``connect_ports`` are the TCP ports it may connect
     to; None: it may go anywhere. ``private`` are folders that it must never see. ``uid`` is the user (and group) that it has to
-    itself, when the server is root.
+    itself, when the server is root. ``known_missing``: rungs not to be tried, and why (``engine.isolation`` found out).
     """
 
     id: str
@@ -68,6 +68,7 @@ class Assignment:
     connect_ports: list[int] | None = None
     private: list[str] = field(default_factory=list[str])
     uid: int | None = None
+    known_missing: dict[str, str] = field(default_factory=dict[str, str])
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -40,12 +40,15 @@ class NotRequired(Exception):
 class IsolationError(Exception):
     """A workload may not start: a rung that must be there is not. ``rung`` names it."""
 
-    def __init__(self, rung: str, reason: str) -> None:
+    def __init__(self, rung: str, reason: str, *, strict: bool) -> None:
         super().__init__(
             f"the isolation rung {rung} is not available ({reason}), and isolation is strict: provide it, or start the server "
             "with --isolation auto"
+            if strict
+            else f"the isolation rung {rung} was available when the server started, and failed now ({reason})"
         )
         self.rung = rung
+        self.reason = reason
 
 
 @dataclass(slots=True)
@@ -63,28 +66,26 @@ Rung = Callable[[Standing], None]
 
 
 def confine(assignment: Assignment, division: Division) -> Standing:
-    """Climb the ladder. IsolationError when the assignment is strict and a rung is missing."""
+    """Climb the ladder. IsolationError when the assignment is strict and a rung is missing, or one breaks half-way."""
     standing = Standing(assignment, division)
     for name, rung in _RUNGS:
         if assignment.isolation == "none" and name not in _ALWAYS:
             continue
+        strict = assignment.isolation == "strict"
         try:
+            if name in assignment.known_missing:
+                raise Unavailable(assignment.known_missing[name])
             rung(standing)
         except NotRequired:
             continue
         except (Unavailable, OSError, ValueError) as error:
             reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-            # Half of another user is worse than none: its scratch directory belongs to that user.
-            if assignment.isolation == "strict" or (name == "separate-user" and _is_owned_by_it(assignment)):
-                raise IsolationError(name, reason) from error
+            if strict or (name in _ALL_OR_NOTHING and name not in assignment.known_missing):
+                raise IsolationError(name, reason, strict=strict) from error
             standing.missing[name] = reason
         else:
             standing.rungs.append(name)
     return standing
-
-
-def _is_owned_by_it(assignment: Assignment) -> bool:
-    return assignment.uid is not None and Path(assignment.scratch).stat().st_uid == assignment.uid
 
 
 def _linux_only() -> None:
@@ -173,13 +174,13 @@ def _processes_of_this_user() -> int:
 
 def _own_process_numbers(standing: Standing) -> None:
     if not standing.division.divided:
-        raise Unavailable(standing.division.obstacle)
+        raise Unavailable(standing.division.obstacle or standing.missing["own-process-numbers"])
 
 
 def _private_root(standing: Standing) -> None:
     _linux_only()
     if not standing.division.divided:
-        raise Unavailable(standing.division.obstacle)
+        raise Unavailable(standing.division.obstacle or standing.missing["own-process-numbers"])
     from stagedoor.worker import private_root
 
     assignment = standing.assignment
@@ -229,7 +230,7 @@ def _no_network(standing: Standing) -> None:
         raise NotRequired
     _linux_only()
     if not standing.division.divided:
-        raise Unavailable(standing.division.obstacle)
+        raise Unavailable(standing.division.obstacle or standing.missing["own-process-numbers"])
     import fcntl
     import socket
     import struct
@@ -247,7 +248,7 @@ def _separate_user(standing: Standing) -> None:
     if os.getuid() != 0 or standing.division.in_user_namespace:
         raise NotRequired
     if uid is None:
-        raise Unavailable(standing.missing.get("private-root") or "it was not possible when the engine tried")
+        raise Unavailable("the engine has chosen none")
     if "private-root" not in standing.rungs:
         raise Unavailable(
             f"without a private root its files cannot be reached: {standing.missing['private-root']}"
@@ -262,7 +263,7 @@ def _separate_user(standing: Standing) -> None:
 def _unreadable_for_others() -> str | None:
     """A file or folder of the runtime that only its owner can use, as seen from the private root."""
     needed = {os.__file__, os.path.realpath(sys.executable), __file__, *_library_samples()}
-    needed.update(entry for entry in sys.path if Path(entry).is_dir())
+    needed.update(entry for entry in sys.path if entry.startswith("/") and Path(entry).is_dir())
     for path in sorted(needed):
         for part in (Path(path), *Path(path).parents):
             mode = part.stat().st_mode
@@ -391,6 +392,8 @@ _RUNGS: tuple[tuple[str, Rung], ...] = (
     ("landlock-signals", _landlock_signals),
     ("syscall-filter", _syscall_filter),
 )
+# What has begun and failed leaves a process in which nothing may run: half another file system, files of another user.
+_ALL_OR_NOTHING = frozenset(("own-process-numbers", "private-root", "no-network", "separate-user"))
 _ALWAYS = frozenset(
     ("own-session", "no-core-dumps", "killed-first", "open-files-limit", "memory-limit", "no-new-privileges")
 )

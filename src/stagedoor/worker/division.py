@@ -20,11 +20,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+from stagedoor.worker.assignment import Assignment
+
 _RELAYED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 _FAILED = 70
 
 KILL = signal.SIGUSR1
 """What a keeper is sent to kill its workload; SIGKILL would hit the keeper, and nobody would hear how the workload ended."""
+
+_AWAITED = frozenset((*_RELAYED, KILL, signal.SIGCHLD))
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +42,16 @@ class Division:
     obstacle: str = ""
 
 
+def enter(assignment: Assignment, tell: int | None) -> Division:
+    """Divide, unless isolation is none or it is known to be impossible here."""
+    wanted = assignment.isolation != "none" and "own-process-numbers" not in assignment.known_missing
+    return divide(tell) if wanted else undivided(tell)
+
+
 def divide(tell: int | None) -> Division:
-    """Put what follows into namespaces of its own. The process number of the workload, seen from outside, is written to
+    """Put what follows into namespaces of its own. When that fails half-way, no workload may run in what is left.
+
+    The process number of the workload, seen from outside, is written to
     ``tell`` (text; closed afterwards), so that the parent knows it.
     """
     if sys.platform != "linux":
@@ -50,6 +62,8 @@ def divide(tell: int | None) -> Division:
     except OSError as error:
         _tell(tell, os.getpid())
         return Division(obstacle=error.strerror or str(error))
+    # From here on the keeper takes signals one by one: between a look and the next wait none may get lost.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _AWAITED)
     first = os.fork()
     if first == 0:
         _be_first()
@@ -59,6 +73,7 @@ def divide(tell: int | None) -> Division:
         os.kill(first, signal.SIGKILL)
         raise
     if workload == 0:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         if tell is not None:
             os.close(tell)
         _die_with_keeper()
@@ -70,9 +85,9 @@ def divide(tell: int | None) -> Division:
 
 
 def undivided(tell: int | None) -> Division:
-    """For what needs no isolation: go on as this process."""
+    """Go on as this process."""
     _tell(tell, os.getpid())
-    return Division(obstacle="isolation is none")
+    return Division()
 
 
 def _unshare() -> bool:
@@ -86,6 +101,7 @@ def _unshare() -> bool:
         pass
     uid, gid = os.geteuid(), os.getegid()
     linux.unshare(linux.CLONE_NEWUSER | linux.CLONE_NEWPID)
+    linux.own_proc_files()
     Path("/proc/self/setgroups").write_text("deny")
     Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1")
     Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1")
@@ -103,10 +119,8 @@ def _die_with_keeper() -> None:
     from stagedoor.worker import linux
 
     linux.die_with_parent(signal.SIGKILL)
-    linux.hide_from_debuggers()
-    if (
-        os.getppid() != 0
-    ):  # the keeper is in another space, so its number reads 0; anybody else's means that it died
+    # The keeper is in another space, so its number reads 0; anybody else's means that it died.
+    if os.getppid() != 0:
         os._exit(_FAILED)
 
 
@@ -128,15 +142,7 @@ def _be_first() -> NoReturn:
 def _keep(first: int, workload: int, tell: int | None) -> NoReturn:
     """Wait for the workload, end what it left, end as it ended."""
     status = _FAILED << 8
-    over = False
-
-    def pass_on(number: int, _: object) -> None:
-        if not over:
-            _relay(signal.SIGKILL if number == KILL else number, workload)
-
     try:
-        for number in (*_RELAYED, KILL):
-            signal.signal(number, pass_on)
         _tell(tell, workload)
         from stagedoor.worker import linux
 
@@ -144,8 +150,11 @@ def _keep(first: int, workload: int, tell: int | None) -> NoReturn:
         with contextlib.suppress(OSError, ValueError, IndexError):
             linux.set_title(f"stagedoor: keeper of {workload}")
         os.closerange(0, os.sysconf("SC_OPEN_MAX"))
-        os.waitid(os.P_PID, workload, os.WEXITED | os.WNOWAIT)
-        over = True  # before its number can be anybody else's
+        # Its number cannot be anybody else's while it is not reaped, so that signals hit nobody else.
+        while os.waitid(os.P_PID, workload, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
+            number = signal.sigwaitinfo(_AWAITED).si_signo
+            if number != signal.SIGCHLD:
+                _relay(signal.SIGKILL if number == KILL else number, workload)
         status = os.waitpid(workload, 0)[1]
         with contextlib.suppress(ProcessLookupError):
             os.kill(first, signal.SIGKILL)
@@ -167,6 +176,7 @@ def _end_with(status: int) -> NoReturn:
     if code < 0:
         with contextlib.suppress(OSError, ValueError):
             signal.signal(-code, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {-code})
         os.kill(os.getpid(), -code)
         time.sleep(1)  # never: the signal ends this process
     os._exit(code if code >= 0 else 128 - code)

@@ -90,6 +90,11 @@ def hide_from_debuggers() -> None:
     _prctl(_PR_SET_DUMPABLE, 0)
 
 
+def own_proc_files() -> None:
+    """Let this process write its own files in /proc again, which it lost with a change of its rights."""
+    _prctl(_PR_SET_DUMPABLE, 1)
+
+
 def set_title(title: str) -> None:
     """What ``ps`` shows: the short name, and the command line as far as the room of the original one goes."""
     encoded = title.encode(errors="replace")

@@ -206,8 +206,8 @@ class Parent:
             self._selector.close()
             for ours in (self._control, self._woken, self._waker):
                 ours.close()
-            enter = division.undivided if assignment.isolation == "none" else division.divide
-            process.become(assignment, listener, output_fd, frozenset(), enter(telling))
+            divided = division.enter(assignment, telling)
+            process.become(assignment, listener, output_fd, frozenset(), divided)
         finally:
             os._exit(process.EXIT_BEFORE_ENTRY)
 

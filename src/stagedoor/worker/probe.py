@@ -7,23 +7,30 @@ the same user. FD brings one line of JSON (an assignment, and the runtime's ``pa
 import json
 import os
 import sys
+from typing import Any, NoReturn
 
-from stagedoor.worker import grants
+from stagedoor.worker import division, grants
 from stagedoor.worker.assignment import Assignment
-from stagedoor.worker.confine import confine
-from stagedoor.worker.division import divide, undivided
+from stagedoor.worker.confine import IsolationError, confine
 
 
-def main(order_fd: int) -> int:
-    """Print ``{"rungs": [...], "missing": {rung: reason}}``."""
+def main(order_fd: int) -> NoReturn:
+    """Print ``{"rungs": [...], "missing": {rung: reason}, "broken": rung or null}``.
+
+    A ``broken`` rung failed half-way: what else there is has to be tried again without it.
+    """
     with open(order_fd) as pipe:
         order = json.loads(pipe.readline())
     sys.path[:0] = order["path"]
     assignment = Assignment.from_json(order["assignment"])
     os.chdir(assignment.scratch)
     grants.runtime_folders()
-    enter = undivided if assignment.isolation == "none" else divide
-    division = enter(None)
-    standing = confine(assignment, division)
-    print(json.dumps({"rungs": standing.rungs, "missing": standing.missing}), flush=True)
-    return 0
+    divided = division.enter(assignment, None)
+    found: dict[str, Any]
+    try:
+        standing = confine(assignment, divided)
+        found = {"rungs": standing.rungs, "missing": standing.missing, "broken": None}
+    except IsolationError as error:
+        found = {"rungs": [], "missing": {error.rung: error.reason}, "broken": error.rung}
+    os.write(1, json.dumps(found).encode() + b"\n")
+    os._exit(0)

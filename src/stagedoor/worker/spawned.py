@@ -12,9 +12,8 @@ import sys
 import threading
 from typing import NoReturn
 
-from stagedoor.worker import descendants, preload, process
+from stagedoor.worker import descendants, division, preload, process
 from stagedoor.worker.assignment import Assignment, RuntimeSetup
-from stagedoor.worker.division import divide, undivided
 
 
 def main(lifeline: int) -> NoReturn:
@@ -31,12 +30,11 @@ def main(lifeline: int) -> NoReturn:
     assignment = Assignment.from_json(order["assignment"])
     descendants.wear_tag(assignment.tag)
     # Before the imports: they may start threads, and a fork takes only one of them along.
-    enter = undivided if assignment.isolation == "none" else divide
-    division = enter(order["telling_fd"])
+    divided = division.enter(assignment, order["telling_fd"])
     preload.preload(RuntimeSetup.from_json(order["runtime"]))
     listener = socket.socket(fileno=order["listener_fd"]) if order["listener_fd"] is not None else None
     threading.Thread(target=_watch, args=(lifeline,), daemon=True, name="lifeline").start()
-    process.become(assignment, listener, os.dup(1), frozenset({lifeline}), division)
+    process.become(assignment, listener, os.dup(1), frozenset({lifeline}), divided)
 
 
 def _watch(lifeline: int) -> None:
