@@ -7,6 +7,7 @@ outlives the server: parents go when their socket ends, and take their children 
 
 import asyncio
 import logging
+import os
 import secrets
 import signal
 from collections.abc import Awaitable, Coroutine, Iterable, Iterator, Mapping
@@ -352,6 +353,7 @@ def _assignment(
         private=[str(folder) for folder in private],
         uid=uid,
         known_missing=dict(found.missing),
+        server_pid=os.getpid(),
     )
 
 

@@ -7,6 +7,8 @@ arrived on all connections come out of one ``wait``; answers go out with one wri
 import contextlib
 import selectors
 import socket
+import struct
+import sys
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -34,12 +36,18 @@ class Connection:
 
 
 class Connections:
-    """All connections of one worker. ``hello`` is the meta of the HELLO that each gets first."""
+    """All connections of one worker. ``hello`` is the meta of the HELLO that each gets first.
 
-    def __init__(self, listener: socket.socket, hello: Mapping[str, Any]) -> None:
+    ``server_pid``: only this process may connect, where the system tells who does (Linux); None: anybody who can.
+    """
+
+    def __init__(
+        self, listener: socket.socket, hello: Mapping[str, Any], server_pid: int | None = None
+    ) -> None:
         self.counters: dict[str, int] = {"calls": 0}
         self._hello = frames.encode(frames.HELLO, 0, hello)
         self._listener = listener
+        self._server_pid = server_pid
         self._answering: list[Connection] = []
         self._selector = selectors.DefaultSelector()
         listener.setblocking(False)
@@ -86,6 +94,9 @@ class Connections:
     def _accept(self) -> None:
         with contextlib.suppress(BlockingIOError, ConnectionError):
             accepted, _ = self._listener.accept()
+            if not _is_server(accepted, self._server_pid):
+                accepted.close()
+                return
             accepted.setblocking(False)
             connection = Connection(accepted)
             connection.events = selectors.EVENT_READ
@@ -142,6 +153,16 @@ class Connections:
             connection.events = 0
             self._selector.unregister(connection.peer)
             connection.peer.close()
+
+
+def _is_server(peer: socket.socket, server_pid: int | None) -> bool:
+    """Whether the server connects, and no other worker. Seen from a process space of its own, the server has number 0: there
+    the file system and the users keep others away.
+    """
+    if server_pid is None or sys.platform != "linux" or peer.family != socket.AF_UNIX:
+        return True
+    credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    return struct.unpack("3i", credentials)[0] in (0, server_pid)
 
 
 def refuse(listener: socket.socket, fault: Mapping[str, Any]) -> None:

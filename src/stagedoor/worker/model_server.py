@@ -51,7 +51,7 @@ def serve(process: Process) -> int:
         "rungs": process.rungs,
         "details": getattr(model, "details", {}),
     }
-    return answer_calls(model, Connections(process.listener, hello), spec)
+    return answer_calls(model, Connections(process.listener, hello, process.assignment.server_pid), spec)
 
 
 def load(spec: ModelSpec, scratch: Path) -> Model:
