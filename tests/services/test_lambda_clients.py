@@ -1,13 +1,19 @@
 """Lambda and CloudWatch Logs through unmodified boto3 and the AWS CLI against a running server."""
 
 import base64
+import hashlib
+import io
 import json
 import os
 import subprocess
 import sys
 import threading
 import time
+import urllib.error
+import urllib.parse
+import urllib.request
 import uuid
+import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,6 +24,14 @@ from botocore.exceptions import ClientError
 from services.lambda_house import trust, zipped
 
 from stagedoor.testing import Server
+
+
+def read(url: str) -> tuple[int, bytes]:
+    try:
+        with urllib.request.urlopen(url, timeout=30) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
 
 
 @pytest.fixture
@@ -67,6 +81,44 @@ def test_a_function_is_created_invoked_and_read_back(stagedoor: Server, name: st
         client.exceptions.ResourceNotFoundException, match="Function not found: arn:aws:lambda"
     ):
         client.get_function(FunctionName=name)
+
+
+def test_the_location_of_a_functions_code_gives_its_package_to_whoever_has_the_link(
+    stagedoor: Server, name: str, role: str
+) -> None:
+    source = "def handler(event, context):\n    return 1\n"
+    client = create(stagedoor, name, role, source, Publish=True)
+    client.update_function_code(FunctionName=name, ZipFile=zipped(source.replace("1", "2")))
+    for qualifier, expected in (("1", source), ("$LATEST", source.replace("1", "2"))):
+        found = client.get_function(FunctionName=name, Qualifier=qualifier)
+        status, package = read(found["Code"]["Location"])
+        assert status == 200
+        assert (
+            base64.b64encode(hashlib.sha256(package).digest()).decode()
+            == (found["Configuration"]["CodeSha256"])
+        )
+        assert zipfile.ZipFile(io.BytesIO(package)).read("app.py").decode() == expected
+
+
+def test_a_link_to_code_that_was_changed_or_has_expired_gives_nothing(
+    stagedoor: Server, name: str, role: str
+) -> None:
+    client = create(stagedoor, name, role, "def handler(event, context):\n    return 1\n")
+    location = client.get_function(FunctionName=name)["Code"]["Location"]
+    path, _, query = location.partition("?")
+    expires = urllib.parse.parse_qs(query)["Expires"][0]
+    for changed in (
+        path,
+        location.replace(expires, str(int(expires) + 1)),
+        location.replace("Signature=", "Signature=0"),
+        f"{path[:-70]}{'0' * 64}.zip?{query}",
+        f"{path}/../../../keys.json?{query}",
+        path.replace("function-code", "nothing"),
+    ):
+        status, body = read(changed)
+        assert status in (403, 404), changed
+        assert b"<Error>" in body
+        assert b"PK\x03\x04" not in body
 
 
 def test_the_log_of_a_function_is_read_with_boto3(stagedoor: Server, name: str, role: str) -> None:

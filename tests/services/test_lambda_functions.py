@@ -9,7 +9,8 @@ import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+from urllib.parse import urlsplit
 
 import pytest
 from services.lambda_house import ACCOUNT, REGION, ROLE_ARN, LambdaHouse, described, zipped
@@ -17,6 +18,8 @@ from services.lambda_house import ACCOUNT, REGION, ROLE_ARN, LambdaHouse, descri
 from stagedoor.authz.caller import Caller
 from stagedoor.domain.clock import ManualClock
 from stagedoor.domain.errors import AwsError
+from stagedoor.http.message import FileSlice, Request
+from stagedoor.services.lambda_ import code_links
 from stagedoor.store.object_rows import Bucket
 from stagedoor.store.objects_io import put_bytes
 
@@ -80,9 +83,32 @@ def test_a_function_is_described_as_aws_describes_it(house: LambdaHouse) -> None
     }
     found = house.tell("lambda", "GetFunction", FunctionName="f")
     assert found["Configuration"]["RevisionId"] == revision
-    assert found["Code"] == {"RepositoryType": "S3"}
+    assert found["Code"]["RepositoryType"] == "S3"
     assert "Tags" not in found
     assert "Concurrency" not in found
+
+
+def test_a_link_to_the_code_ends_after_ten_minutes_or_with_the_package(tmp_path: Path) -> None:
+    clock = ManualClock(1_700_000_000.0)
+    house = LambdaHouse(tmp_path / "house", clock=clock)
+    create(house)
+    location = urlsplit(house.tell("lambda", "GetFunction", FunctionName="f")["Code"]["Location"])
+    request = Request("GET", location.path, location.query, [], {}, cast(Any, None))
+
+    def refusal() -> tuple[str, int | None]:
+        with pytest.raises(AwsError) as raised:
+            code_links.package(house.house, request)
+        return raised.value.code, raised.value.status
+
+    clock.advance(599)
+    body = code_links.package(house.house, request).body
+    assert isinstance(body, FileSlice)
+    assert body.path.read_bytes() == zipped(CODE)
+    body.path.unlink()
+    assert refusal() == ("NoSuchKey", 404)
+    clock.advance(1)
+    assert refusal() == ("AccessDenied", 403)
+    house.close_stores()
 
 
 @pytest.mark.parametrize("text", ["f", ARN, f"{ACCOUNT}:function:f", "function:f", f"{ARN}:$LATEST"])

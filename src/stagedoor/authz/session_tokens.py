@@ -75,6 +75,7 @@ class SessionTokens:
             raise ValueError("the secret of the session tokens needs at least 32 bytes")
         self._token_key = hmac.digest(secret, b"stagedoor session token", "sha256")
         self._secret_key = hmac.digest(secret, b"stagedoor secret access key", "sha256")
+        self._link_key = hmac.digest(secret, b"stagedoor link", "sha256")
         # A function signs every call with the same token: opening it again would cost more than the signature.
         # Only good tokens get in, so that nobody without credentials can fill it.
         self._opened: dict[str, SessionClaims] = {}
@@ -93,6 +94,10 @@ class SessionTokens:
         return base64.b64encode(
             hmac.digest(self._secret_key, access_key_id.encode("utf-8", "replace"), "sha256")
         )[:40].decode()
+
+    def link_signature(self, link: str) -> str:
+        """What makes a link of the server's own good, in hex: ``link`` says what for and until when."""
+        return hmac.digest(self._link_key, link.encode("utf-8", "replace"), "sha256").hex()
 
     def open(self, token: str, access_key_id: str, now: float) -> SessionClaims:
         """The claims of ``token``. SignatureError TOKEN_INVALID (made elsewhere, changed, of another access key) or

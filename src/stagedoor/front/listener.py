@@ -24,6 +24,7 @@ from stagedoor.http.message import BodyTooLargeError, Request, Response
 from stagedoor.services import registry
 from stagedoor.services.call import Call, House
 from stagedoor.services.denials import Denials
+from stagedoor.services.lambda_ import code_links
 from stagedoor.services.permissions import RefusedError
 from stagedoor.services.s3 import integrity
 from stagedoor.wire import answers, errors, models, parse, routes, services, validate
@@ -92,6 +93,8 @@ class SignedListener:
         try:
             if request.method == "OPTIONS" and "access-control-request-method" in request.header:
                 response = await self._in_thread(s3_cors.preflight, self._house, request)
+            elif request.path.startswith(code_links.PREFIX) and request.method in ("GET", "HEAD"):
+                response = await self._in_thread(code_links.package, self._house, request)
             else:
                 response = await self._operate(exchange)
         except RefusedError as error:

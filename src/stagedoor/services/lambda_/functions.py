@@ -7,7 +7,7 @@ from typing import IO, Any
 
 from stagedoor.domain.errors import AwsError
 from stagedoor.services.call import Call
-from stagedoor.services.lambda_ import code_objects, configuration, roles, stored
+from stagedoor.services.lambda_ import code_links, code_objects, configuration, roles, stored
 from stagedoor.services.lambda_.naming import (
     ALIAS_KIND,
     FUNCTION_KIND,
@@ -113,14 +113,17 @@ def _source(call: Call, code: dict[str, Any]) -> Generator[IO[bytes]]:
 
 
 def get_function(call: Call, request: dict[str, Any]) -> dict[str, Any]:
-    """A function, its tags and its reserved concurrency. There is no ``Code.Location``: packages are not handed out."""
+    """A function, a link to its package, its tags and its reserved concurrency."""
     ref = requested_function(call, request["FunctionName"], request.get("Qualifier"))
     records = call.house.records
     document = stored.existing(records, ref)
     configured = stored.configuration(records, ref)
     answer: dict[str, Any] = {
         "Configuration": stored.answered(configured, ref, qualified=bool(ref.qualifier)),
-        "Code": {"RepositoryType": "S3"},
+        "Code": {
+            "RepositoryType": "S3",
+            "Location": code_links.location(call, stored.packages(call), configured["CodeSha256"]),
+        },
     }
     if document["Tags"] and not ref.qualifier:
         answer["Tags"] = document["Tags"]
