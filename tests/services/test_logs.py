@@ -424,6 +424,8 @@ MESSAGES = [
         ('{ $.user.tags[*] = "a" }', [3]),
         ("{ $['user']['name'] = bob }", [4]),
         ('{ $.user.name = "[ab]*" }', []),
+        ("{ $.user.name = %^b.b$% }", [4]),
+        ("{ $.level != %^[DI]% }", [3]),
     ],
 )
 def test_patterns_choose_events(house: LambdaHouse, pattern: str, indexes: list[int]) -> None:
@@ -431,14 +433,96 @@ def test_patterns_choose_events(house: LambdaHouse, pattern: str, indexes: list[
     assert found(house, pattern) == [MESSAGES[index] for index in indexes]
 
 
+LINES = [
+    '127.0.0.1 - frank [10/Oct/2000:13:25:15 -0700] "GET /index.html HTTP/1.0" 404 1534',
+    '10.0.0.7 - Ann [10/Oct/2000:13:35:22 -0700] "POST /about/us/?a=1 HTTP/1.0" 500 80',
+    '127.0.0.1 - frank [10/Oct/2000:13:50:35 -0700] "GET /products/index.htm HTTP/1.0" 200 x',
+    "ERROR 401 UNAUTHORIZED REQUEST",
+    "ERROR",
+]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "indexes"),
+    [
+        ("[ip, id, user, time, request, status, bytes]", [0, 1, 2]),
+        ("[ip, id, user, time, request, status = 4*, bytes]", [0]),
+        ("[ip, id, user, time, request = *html*, status = 4*, bytes]", [0]),
+        ("[ip, id, user, time, request, status = 404 || status = 500, bytes]", [0, 1]),
+        ("[ip, id, user, time, request, status != 2* && status != 5*, bytes]", [0]),
+        ("[ip, id, user, time, request, (status = 404 || status = 500) && status >= 500, bytes]", [1]),
+        ("[..., bytes > 100]", [0]),
+        ("[..., status = %^[45]%, bytes]", [0, 1]),
+        ("[ip = 127.0.0.1, ...]", [0, 2]),
+        ("[ip, ..., status=500, bytes]", [1]),
+        ('[,, user = "Ann", ...]', [1]),
+        ('[a, b, c, time = "10/Oct/2000:13:25:15 -0700", ...]', [0]),
+        ("[w1=ERROR, w2]", [3]),
+        ('[w1=ERROR, w2 = "401 UNAUTHORIZED REQUEST"]', [3]),
+        ("[w1=ERROR]", [4]),
+        ("[...]", [0, 1, 2, 3, 4]),
+        ("[w1 = ERR*]", [3, 4]),
+    ],
+)
+def test_patterns_of_fields_choose_events(house: LambdaHouse, pattern: str, indexes: list[int]) -> None:
+    put(house, *LINES)
+    assert found(house, pattern) == [LINES[index] for index in indexes]
+
+
+def test_the_pattern_aws_uses_for_the_logs_of_functions_takes_the_whole_line(house: LambdaHouse) -> None:
+    line = "2026-01-01T00:00:00.000Z 4bf4f6e8-0000-4000-8000-5d4c5a1f7f0e Task timed out after 3.00 seconds"
+    put(house, line, "START RequestId: 4bf4f6e8-0000-4000-8000-5d4c5a1f7f0e Version: $LATEST")
+    assert found(house, '[timestamp=*Z, request_id="*-*", event]') == [line]
+
+
+@pytest.mark.parametrize(
+    ("expression", "indexes"),
+    [
+        (r"%\d{1,3}\.\d{1,3}\.0\.%", [0, 1, 2]),
+        ("%[Ee]rror|ERROR%", [3, 4]),
+        ("%^ERROR$%", [4]),
+        ("%colou?r%", []),
+        (r"%\x34\s1534%", [0]),
+        (r"%\x34\x30\x34\s1534%", [0]),
+        ("%GET% -%htm % ?500", [0]),
+    ],
+)
+def test_regular_expressions_choose_events(house: LambdaHouse, expression: str, indexes: list[int]) -> None:
+    put(house, *LINES)
+    assert found(house, expression) == [LINES[index] for index in indexes]
+
+
+def test_an_expression_that_would_take_forever_is_refused_and_the_next_request_answered(
+    house: LambdaHouse,
+) -> None:
+    put(house, "a" * 5_000)
+    expression = f"%{'a*' * 12}[0-9]$%"
+    error = refused(house, "FilterLogEvents", logGroupName="/g", filterPattern=expression)
+    assert error.code == "InvalidParameterException"
+    assert "takes too long" in error.message
+    assert len(found(house, "%a%")) == 1
+
+
 @pytest.mark.parametrize(
     ("pattern", "said"),
     [
         ("a-b", "Invalid character(s) in term 'a-b'"),
         ('"open', "quotes must be closed"),
-        ("%ERR.R%", "regular expressions"),
-        ("[ip, user]", "space-delimited"),
-        ("{ $.a = %x% }", "regular expressions"),
+        ("[ip, user", "must end with ']'"),
+        ("[]", "at least one"),
+        ("[..., a, ...]", "once"),
+        ("[a = 1 || b = 2]", "two names"),
+        ("[a = 1 b]", "unexpected"),
+        ("[a > x]", "needs a number"),
+        ("[a = ]", "a value"),
+        ("[= 1]", "a field's name"),
+        ("{ $.a = %x% || $.b = %y% || $.c = %z% }", "more than 2 regular"),
+        ("{ $.a = %x }", "no % at its end"),
+        ("%something!%", "does not know '!'"),
+        ("%(a|b)%", "does not know '(a'"),
+        ("%a{3,1}%", "regular expression %a{3,1}%"),
+        ("%%", "is empty"),
+        ("%a", "no % at its end"),
         ("{ $.a = 1", "must end with '}'"),
         ("{ $.a }", "an operator"),
         ("{ $.a = }", "a value"),
@@ -450,9 +534,7 @@ def test_patterns_choose_events(house: LambdaHouse, pattern: str, indexes: list[
         ("{" + "(" * 300 + "$.a = 1" + ")" * 300 + "}", "nested parentheses"),
     ],
 )
-def test_patterns_that_cannot_be_read_or_are_not_supported_are_refused(
-    house: LambdaHouse, pattern: str, said: str
-) -> None:
+def test_patterns_that_cannot_be_read_are_refused(house: LambdaHouse, pattern: str, said: str) -> None:
     error = refused(house, "FilterLogEvents", logGroupName="/g", filterPattern=pattern)
     assert error.code == "InvalidParameterException"
     assert said in error.message
