@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 
 from stagedoor.http.message import BodyTooLargeError
 
-HIGH_WATER_BYTES = 512 * 1024
+HIGH_WATER_BYTES = 256 * 1024
 LOW_WATER_BYTES = 128 * 1024
 
 

@@ -4,7 +4,7 @@ Place in the flow: ``services.s3`` streams a body into a ``ContentWriter``; when
 disk, and only then ``store.object_rows`` commits a row that refers to them. A crash in between leaves a file without a
 row, which the sweep at the next start removes. Files are never changed, and never named by an S3 key.
 
-A file holds nothing but the bytes. CRC32C values of its 1 MiB blocks are kept with its row: a reader takes one block,
+A file holds nothing but the bytes. CRC32C values of its 256 KiB blocks are kept with its row: a reader takes one block,
 checks it, and only then hands it on, so a flipped bit never reaches a client, not even in a ranged read. The price:
 reads go through user space (no sendfile), and a read of one byte reads a block.
 """
@@ -23,7 +23,7 @@ from typing import Final, Self
 
 from stagedoor.store.checksums import Digest, block_checksum
 
-BLOCK_BYTES: Final = 1024 * 1024
+BLOCK_BYTES: Final = 256 * 1024
 _TAG_LENGTH: Final = 8
 
 
@@ -37,7 +37,7 @@ class ContentGoneError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """Committed bytes. ``block_checksums`` has 4 bytes (CRC32C, big-endian) for each started block of 1 MiB."""
+    """Committed bytes. ``block_checksums`` has 4 bytes (CRC32C, big-endian) for each started block of 256 KiB."""
 
     id: str
     size_bytes: int
@@ -223,7 +223,7 @@ class Contents:
                         self.path(content_id).unlink(missing_ok=True)
 
     def read(self, content: Content, start: int = 0, length: int | None = None) -> Iterator[bytes]:
-        """The bytes from ``start`` on, in pieces of at most 1 MiB, each checked before it is given.
+        """The bytes from ``start`` on, in pieces of at most 256 KiB, each checked before it is given.
 
         ContentDamagedError when the file is missing, cut, or a block is not what was written.
         """

@@ -52,7 +52,7 @@ class Reading:
         self._contents = lease.contents
 
     def pieces(self, start: int = 0, length: int | None = None) -> Iterator[bytes]:
-        """The bytes from ``start`` on, at most 1 MiB at a time; ContentDamagedError instead of a wrong byte."""
+        """The bytes from ``start`` on, at most 256 KiB at a time; ContentDamagedError instead of a wrong byte."""
         end = self.row.size_bytes if length is None else start + length
         position = 0
         for segment in self._segments:
