@@ -61,10 +61,11 @@ class _Body:
         yield BODY
 
 
-def _house(folder: Path) -> House:
+def house(folder: Path) -> House:
+    """A house with two users and a role that may invoke the endpoint."""
     records = SqliteRecords(folder / "state.sqlite")
     tokens = SessionTokens(bytes(32))
-    house = House(
+    opened = House(
         **dict.fromkeys(House.__dataclass_fields__, cast(Any, None))
         | {
             "settings": Settings(data=folder),
@@ -95,10 +96,24 @@ def _house(folder: Path) -> House:
             "Path": "/",
         }
         transaction.put(Key("iam.role", ACCOUNT, "", "role"), role | {"inlinePolicies": {"own": PLAIN}})
-    return house
+    return opened
 
 
-def _signed(keys: Credentials) -> Request:
+def callers(opened: House) -> Mapping[str, Credentials]:
+    """Who signs: a title and keys."""
+    session = opened.principals.role_credentials(
+        f"arn:aws:iam::{ACCOUNT}:role/role", "function", time.time(), 3_600
+    )
+    return {
+        "a user with a policy": Credentials("AKIAplain", "secret"),
+        "a function's role": Credentials(
+            session.access_key_id, session.secret_access_key, session.session_token
+        ),
+        "a user whose policy has conditions": Credentials("AKIAconditional", "secret"),
+    }
+
+
+def signed(keys: Credentials) -> Request:
     """The request as it came from a socket, signed now."""
     unsigned = AWSRequest(
         "POST", f"http://{HOST}{PATH}", data=BODY, headers={"Content-Type": "text/csv", "Host": HOST}
@@ -123,18 +138,18 @@ def _finish(step: Awaitable[Any]) -> Any:
     raise RuntimeError("the step waited")
 
 
-def _steps(house: House, keys: Credentials) -> Iterator[tuple[str, Callable[[], object]]]:
+def _steps(opened: House, keys: Credentials) -> Iterator[tuple[str, Callable[[], object]]]:
     """Names and calls, from the whole to its parts."""
-    request = _signed(keys)
+    request = signed(keys)
     wire = WireRequest(request.method, request.path, request.query, request.header, BODY)
-    who = _finish(authenticate(request, "sagemaker-runtime", house, 10**7))
+    who = _finish(authenticate(request, "sagemaker-runtime", opened, 10**7))
     asked = actions.Asked("InvokeEndpoint", PARAMETERS, "us-east-1", ACCOUNT, who.caller, "POST", PATH)
 
     def verify() -> object:
-        return _finish(authenticate(request, "sagemaker-runtime", house, 10**7))
+        return _finish(authenticate(request, "sagemaker-runtime", opened, 10**7))
 
     def decide() -> None:
-        authorise.authorise(who, "sagemaker-runtime", "InvokeEndpoint", PARAMETERS, wire, house)
+        authorise.authorise(who, "sagemaker-runtime", "InvokeEndpoint", PARAMETERS, wire, opened)
 
     def both() -> None:
         verify()
@@ -147,7 +162,7 @@ def _steps(house: House, keys: Credentials) -> Iterator[tuple[str, Callable[[], 
     yield "    action and resource", lambda: actions.required("sagemaker-runtime", asked)
     yield (
         "    decision",
-        lambda: permissions.decision(house, who.caller, "sagemaker:InvokeEndpoint", RESOURCE),
+        lambda: permissions.decision(opened, who.caller, "sagemaker:InvokeEndpoint", RESOURCE),
     )
 
 
@@ -164,21 +179,11 @@ def measured_us(call: Callable[[], object], batches: int, size: int) -> tuple[fl
 
 
 async def _run(folder: Path, batches: int, size: int) -> None:
-    house = _house(folder)
-    session = house.principals.role_credentials(
-        f"arn:aws:iam::{ACCOUNT}:role/role", "function", time.time(), 3_600
-    )
-    callers: Mapping[str, Credentials] = {
-        "a user with a policy": Credentials("AKIAplain", "secret"),
-        "a function's role": Credentials(
-            session.access_key_id, session.secret_access_key, session.session_token
-        ),
-        "a user whose policy has conditions": Credentials("AKIAconditional", "secret"),
-    }
+    opened = house(folder)
     print(f"{'µs of CPU per request':<40}{'least':>8}{'median':>8}")
-    for title, keys in callers.items():
+    for title, keys in callers(opened).items():
         print(title)
-        for name, call in _steps(house, keys):
+        for name, call in _steps(opened, keys):
             call()
             least_us, median_us = measured_us(call, batches, size)
             print(f"  {name:<38}{least_us:>8.1f}{median_us:>8.1f}", flush=True)

@@ -2,6 +2,7 @@
 
 import time
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Protocol
 
 
@@ -53,4 +54,10 @@ def as_datetime(epoch_s: float) -> datetime:
 
 def iso8601_ms(epoch_s: float) -> str:
     """``2024-05-01T12:00:00.123Z``, the form most AWS event payloads use."""
-    return as_datetime(epoch_s).strftime("%Y-%m-%dT%H:%M:%S.") + f"{int(epoch_s * 1000) % 1000:03d}Z"
+    return f"{_iso8601(int(epoch_s // 1))}.{int(epoch_s * 1000) % 1000:03d}Z"
+
+
+@lru_cache(8)
+def _iso8601(second: int) -> str:
+    """A log writes thousands of times of the same second."""
+    return as_datetime(second).strftime("%Y-%m-%dT%H:%M:%S")

@@ -14,7 +14,7 @@ from typing import Any
 
 from stagedoor.domain import ids
 from stagedoor.domain.errors import AwsError
-from stagedoor.front import body_limits, s3_addressing, s3_cors
+from stagedoor.front import body_limits, invocation_lane, s3_addressing, s3_cors
 from stagedoor.front.access_log import AccessLog
 from stagedoor.front.authenticate import authenticate, signing_name_of
 from stagedoor.front.authorise import authorise
@@ -27,6 +27,7 @@ from stagedoor.services.denials import Denials
 from stagedoor.services.lambda_ import code_links
 from stagedoor.services.permissions import RefusedError
 from stagedoor.services.s3 import integrity
+from stagedoor.services.sagemaker_runtime import data_path
 from stagedoor.wire import answers, errors, models, parse, routes, services, validate
 from stagedoor.wire.requests import WireRequest
 
@@ -34,6 +35,7 @@ log = logging.getLogger(__name__)
 
 HEALTH_PATH = "/_stagedoor/health"
 OPERATION_THREADS = 16
+_RUNTIME = "sagemaker-runtime"
 
 
 @dataclass(slots=True)
@@ -91,7 +93,10 @@ class SignedListener:
         started_s = self._house.clock.monotonic()
         exchange = _Exchange(request, ids.request_id())
         try:
-            if request.method == "OPTIONS" and "access-control-request-method" in request.header:
+            invoked = invocation_lane.endpoint_name(request)
+            if invoked is not None:
+                response = await self._invoke(exchange, invoked)
+            elif request.method == "OPTIONS" and "access-control-request-method" in request.header:
                 response = await self._in_thread(s3_cors.preflight, self._house, request)
             elif request.path.startswith(code_links.PREFIX) and request.method in ("GET", "HEAD"):
                 response = await self._in_thread(code_links.package, self._house, request)
@@ -183,6 +188,30 @@ class SignedListener:
         # The one status that no service model knows: a part of an object.
         status = 206 if exchange.service == "s3" and "ContentRange" in result else answer.status
         return Response(status, answer.headers, answer.body)  # pyright: ignore[reportArgumentType]
+
+    async def _invoke(self, exchange: _Exchange, name: str) -> Response:
+        """``_operate`` for an ordinary InvokeEndpoint: the same steps without looking anything up in the service's model."""
+        request, house = exchange.request, self._house
+        exchange.service, exchange.protocol = _RUNTIME, "rest-json"
+        exchange.operation = models.service(_RUNTIME).operation("InvokeEndpoint")
+        exchange.body_limit = BodyLimit(_RUNTIME, "", house.settings.invoke_body_max_bytes)
+        authenticated = await authenticate(request, _RUNTIME, house, exchange.body_limit.limit_bytes)
+        caller, body = authenticated.caller, authenticated.body
+        assert isinstance(body, bytes)
+        exchange.caller_arn = caller.arn
+        parameters = invocation_lane.parameters(name, request.header, body)
+        wire_request = WireRequest(request.method, request.path, request.query, request.header, body)
+        authorise(authenticated, _RUNTIME, "InvokeEndpoint", parameters, wire_request, house)
+        result = await data_path.invoke(
+            house,
+            authenticated.account_id,
+            authenticated.region,
+            name,
+            body,
+            content_type=parameters.get("ContentType"),
+            accept=parameters.get("Accept"),
+        )
+        return invocation_lane.response(result, exchange.request_id)
 
     async def _in_thread(self, function: Callable[..., Any], *arguments: object) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)

@@ -33,6 +33,7 @@ LINGER_S = 2.0
 LINGER_MAX_BYTES = 16 * 1024 * 1024
 FILE_CHUNK_BYTES = 1024 * 1024
 DISCARD_MAX_BYTES = 1024 * 1024
+_CONTENT_LENGTH_CHARACTERS = len("content-length")
 _BODYLESS = frozenset({204, 304})
 _STATUS_LINES = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode("latin-1") for status in HTTPStatus
@@ -124,6 +125,13 @@ def _split_target(method: str, target: str, host: str) -> tuple[str, str]:
         raise _Refused(400, "the request's target is no path")
     path, _, query = target.partition("?")
     return path, query
+
+
+@lru_cache(1024)
+def _spelling(name: bytes) -> tuple[str, str]:
+    """A header's name as the client spelt it, and in lower case. Clients send the same few names, hence the cache."""
+    spelt = name.decode("latin-1")
+    return spelt, spelt.lower()
 
 
 @lru_cache(1024)
@@ -292,9 +300,9 @@ class Connection(asyncio.Protocol):
         if self._body is not None:
             # A trailer of a chunked body. The request has been handed on with the headers it had: nothing joins them.
             return
-        spelt = name.decode("latin-1")
+        spelt, lower = _spelling(name)
         self._names.append(spelt)
-        self._headers.append((spelt.lower(), value.decode("latin-1").strip(" \t")))
+        self._headers.append((lower, value.decode("latin-1").strip(" \t")))
 
     def on_headers_complete(self) -> None:
         method = self._parser.get_method().decode("latin-1")
@@ -425,7 +433,7 @@ class Connection(asyncio.Protocol):
         for name, value in response.headers:
             if "\r" in value or "\n" in value or "\0" in value or not _is_token(name):
                 raise UnsendableHeaderError(f"header {name[:64]!r} has a line break or the like in it")
-            if name.lower() == "content-length":
+            if len(name) == _CONTENT_LENGTH_CHARACTERS and name.lower() == "content-length":
                 has_length = True
             lines.append(f"{name}: {value}\r\n".encode("latin-1", "replace"))
         if chunked:

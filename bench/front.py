@@ -1,0 +1,144 @@
+"""What the front costs per invocation, in µs of CPU: ``python -m bench.front``.
+
+One signed InvokeEndpoint of 10 KB goes from the bytes a socket gave to the bytes it takes: HTTP, signature, policy, route, answer,
+access log. The worker answers at once and the socket is a list, so nothing but the front is counted: no system calls, no model.
+Batches are timed by CPU time; the least and the middle one are printed.
+"""
+
+import argparse
+import asyncio
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import uvloop
+from botocore.credentials import Credentials
+
+from bench import authorise, machine
+from stagedoor.domain.clock import SystemClock
+from stagedoor.front.access_log import AccessLog
+from stagedoor.front.listener import SignedListener
+from stagedoor.http.connection import Connection, Limits
+from stagedoor.http.message import Response
+from stagedoor.services.call import House
+from stagedoor.traffic.endpoint_routes import EndpointKey, EndpointRoutes, VariantRoute
+
+
+class _Worker:
+    """A channel to a worker that has answered already."""
+
+    in_flight = 0
+    is_closed = False
+
+    def call(self, meta: Mapping[str, object], body: bytes, timeout_s: float) -> asyncio.Future[Any]:
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        future.set_result(({"content_type": "text/csv; charset=utf-8"}, b"0.9"))
+        return future
+
+
+class _Socket(asyncio.Transport):
+    """Takes answers and counts them."""
+
+    def __init__(self) -> None:
+        super().__init__({"peername": ("127.0.0.1", 50_000)})
+        self.answers = 0
+        self.last = b""
+
+    def write(self, data: Any) -> None:
+        self.answers += 1
+        self.last = data
+
+    def is_closing(self) -> bool:
+        return False
+
+    def abort(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+
+class _Acceptor:
+    limits = Limits()
+
+    def __init__(self, handler: Any) -> None:
+        self.handler = handler
+
+    def opened(self, connection: Connection) -> bool:
+        return True
+
+    def gone(self, connection: Connection) -> None: ...
+
+
+def _listener(folder: Path, house: House) -> SignedListener:
+    async def nothing(request: object) -> Response:
+        raise NotImplementedError
+
+    return SignedListener(
+        house,
+        lambda: b"{}",
+        lambda request: False,
+        nothing,
+        nothing,
+        AccessLog(folder / "access.jsonl", SystemClock()),
+        cast(Any, None),
+    )
+
+
+def _bytes_of(keys: Credentials) -> bytes:
+    request = authorise.signed(keys)
+    head = "".join(f"{name}: {value}\r\n" for name, value in request.headers)
+    return f"POST {request.path} HTTP/1.1\r\n{head}\r\n".encode() + authorise.BODY
+
+
+async def _batch(connection: Connection, socket: _Socket, data: bytes, size: int) -> float:
+    started_s = time.process_time()
+    wanted = socket.answers + size
+    for _ in range(size):
+        before = socket.answers
+        connection.data_received(data)
+        while socket.answers == before:  # noqa: ASYNC110  # one turn of the loop each: that is what is measured
+            await asyncio.sleep(0)
+    assert socket.answers == wanted
+    return (time.process_time() - started_s) / size * 1e6
+
+
+async def _run(folder: Path, batches: int, size: int) -> None:
+    house = authorise.house(folder)
+    routes = EndpointRoutes()
+    routes.publish(
+        EndpointKey(authorise.ACCOUNT, "us-east-1", "reviews"),
+        [VariantRoute("AllTraffic", 1.0, (cast(Any, _Worker()),))],
+    )
+    routes.loaded()
+    object.__setattr__(house, "endpoint_routes", routes)
+    listener = _listener(folder, house)
+    print(f"{'µs of CPU per request':<40}{'least':>8}{'median':>8}")
+    for title, keys in authorise.callers(house).items():
+        data = _bytes_of(keys)
+        socket = _Socket()
+        connection = Connection(_Acceptor(listener.handle), "http")
+        connection.connection_made(socket)
+        found = sorted([await _batch(connection, socket, data, size) for _ in range(batches)])
+        assert socket.last.startswith(b"HTTP/1.1 200 "), socket.last
+        print(f"{title:<40}{found[0]:>8.1f}{found[len(found) // 2]:>8.1f}", flush=True)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.front", description=__doc__)
+    parser.add_argument("--batches", type=int, default=31, help="(31)")
+    parser.add_argument("--size", type=int, default=1_000, help="requests per batch (1000)")
+    given = parser.parse_args()
+    print(machine.describe(("httptools", "uvloop")))
+    with tempfile.TemporaryDirectory(prefix="stagedoor-bench-") as folder:
+        uvloop.run(_run(Path(folder), given.batches, given.size))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
