@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from stagedoor.cli import notebook as notebook_role
 from stagedoor.cli.instance import Instance, data_option, require, settings_from
 from stagedoor.settings import Settings
 
@@ -21,12 +22,19 @@ NOT_PROXIED = ("localhost", ".localhost", "127.0.0.1", "::1")
     is_flag=True,
     help="Also the proxy for AWS's own host names, for clients that hard-code them (the SageMaker SDKs).",
 )
-def command(data: Path | None, as_json: bool, proxy: bool) -> None:
+@click.option(
+    "--notebook",
+    is_flag=True,
+    help="As a SageMaker notebook has them: the keys of an execution role (made when missing), and --proxy.",
+)
+def command(data: Path | None, as_json: bool, proxy: bool, notebook: bool) -> None:
     """Print the shell variables that point AWS clients here: eval "$(stagedoor env)"."""
     settings = settings_from(data=data)
     instance = require(settings)
     variables = instance.environment()
-    if proxy:
+    if notebook:
+        variables |= notebook_role.variables(instance, settings)
+    if proxy or notebook:
         variables |= _proxy_variables(instance, settings)
     if as_json:
         click.echo(json.dumps(variables, indent=2))

@@ -1,0 +1,21 @@
+"""The sagemaker SDK 1.72.0, which public courses pin, unmodified in its own environment."""
+
+from pathlib import Path
+
+import pytest
+from journeys import notebooks
+
+from stagedoor.testing import Server
+
+
+@pytest.mark.journey
+def test_a_course_notebook_trains_transforms_deploys_and_predicts(stagedoor: Server, tmp_path: Path) -> None:
+    printed, result = notebooks.run(stagedoor, "sagemaker-v1", "sagemaker_v1_job.py", tmp_path)
+    assert result["role"].endswith(":role/service-role/AmazonSageMaker-ExecutionRole")
+    assert result["bucket"] == f"sagemaker-us-east-1-{stagedoor.account_id}"
+    assert result["image"].endswith("/xgboost:1")
+    assert "[0]#011train-" in printed, "the training log was not streamed"
+    assert result["right"] > 0.85
+    assert result["transformed"] == pytest.approx(result["answers"], abs=1e-6)
+    assert result["again"] == result["answers"]
+    assert result["instances"] == 2
