@@ -60,6 +60,7 @@ from stagedoor.settings import Settings, address, has_tls, is_loopback, retry_de
 from stagedoor.store.contents import Contents
 from stagedoor.store.function_packages import FunctionPackages
 from stagedoor.store.log_events import LogEvents
+from stagedoor.store.metric_points import MetricPoints
 from stagedoor.store.object_rows import ObjectRows
 from stagedoor.store.objects_io import sweep
 from stagedoor.store.records import SqliteRecords
@@ -278,6 +279,9 @@ class Application:
         with _database(data / "logs.sqlite") as path:
             log_events = LogEvents(path, self._clock)
         self._closing.callback(log_events.close)
+        with _database(data / "metrics.sqlite") as path:
+            metric_points = MetricPoints(path, self._clock)
+        self._closing.callback(metric_points.close)
         session_tokens = SessionTokens(bytes.fromhex(self.keys.session_secret))
         log_writer = LogWriter(log_events)
         self._closing.push_async_callback(log_writer.drained)
@@ -288,6 +292,7 @@ class Application:
             objects=objects,
             contents=contents,
             log_events=log_events,
+            metric_points=metric_points,
             session_tokens=session_tokens,
             principals=Principals(records, session_tokens, root_accounts(settings, self.keys)),
             endpoint_routes=EndpointRoutes(),

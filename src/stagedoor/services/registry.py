@@ -62,7 +62,7 @@ MODULES: dict[str, tuple[str, ...]] = {
         "tags",
     ),
     "logs": ("groups", "streams", "events"),
-    "cloudwatch": (),
+    "cloudwatch": ("metric_data", "metric_statistics"),
 }
 
 _PACKAGES = {"sagemaker-runtime": "sagemaker_runtime", "lambda": "lambda_"}
