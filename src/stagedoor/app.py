@@ -35,6 +35,7 @@ from stagedoor.engine.isolation import Isolation, Mode
 from stagedoor.engine.local import LocalEngine
 from stagedoor.front import regions
 from stagedoor.front.access_log import AccessLog
+from stagedoor.front.held_answers import HeldAnswers
 from stagedoor.front.listener import SignedListener
 from stagedoor.front.proxy import Proxy
 from stagedoor.http.connection import Handler
@@ -222,6 +223,7 @@ class Application:
         self._clock = SystemClock()
         self._closing = contextlib.AsyncExitStack()
         self._servers: list[Server] = []
+        self._held_answers: HeldAnswers | None = None
         self._ca = LocalCa(settings.data / TLS_FOLDER)
         self.keys, self._made_root_key = load_keys(settings)
         self._isolation = Isolation(cast(Mode, settings.isolation))  # until it is known
@@ -237,8 +239,9 @@ class Application:
         logs = settings.data / "logs"
         denials = Denials(logs, house.principals, self._clock)
         proxy = Proxy(self._ca, self.keys.proxy_password, Destinations(), offline=settings.offline)
+        held = self._held_answers = HeldAnswers(house.records, settings.describe_hold_s)
         signed = SignedListener(
-            house, self._health, public.claims, public.handle, proxy.answer, access_log, denials
+            house, self._health, public.claims, public.handle, proxy.answer, access_log, denials, held
         )
         self._api = self._local = await self._listen("api", signed.handle)
         host, _ = address(settings.api, "api")
@@ -450,6 +453,8 @@ class Application:
 
         The public one before the signed one: functions that answer the public call the signed one.
         """
+        if self._held_answers is not None:
+            self._held_answers.release()
         for server in reversed(self._servers):
             await server.close(SHUTDOWN_GRACE_S)
         await self._closing.aclose()
