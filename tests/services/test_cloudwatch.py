@@ -340,3 +340,26 @@ def test_metrics_of_another_region_are_not_seen(stagedoor: Server, cloudwatch: A
     elsewhere = stagedoor.client("cloudwatch", region_name="eu-west-1")
     assert elsewhere.list_metrics(Namespace=namespace)["Metrics"] == []
     assert statistics(elsewhere, namespace) == []
+
+
+def test_a_policy_may_name_the_namespace(stagedoor: Server, cloudwatch: Any, namespace: str) -> None:
+    iam, name = stagedoor.client("iam"), f"metrics-{uuid.uuid4().hex[:8]}"
+    iam.create_user(UserName=name)
+    allowed = {
+        "Effect": "Allow",
+        "Action": "cloudwatch:PutMetricData",
+        "Resource": "*",
+        "Condition": {"StringEquals": {"cloudwatch:namespace": namespace}},
+    }
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
+    iam.put_user_policy(UserName=name, PolicyName="p", PolicyDocument=policy)
+    key = iam.create_access_key(UserName=name)["AccessKey"]
+    client = stagedoor.client("cloudwatch", credentials=key | {"SessionToken": None})
+    client.put_metric_data(Namespace=namespace, MetricData=[datum(1)])
+    for call in (
+        lambda: client.put_metric_data(Namespace="other", MetricData=[datum(1)]),
+        lambda: client.list_metrics(),
+    ):
+        with pytest.raises(ClientError) as error:
+            call()
+        assert error.value.response["Error"]["Code"] == "AccessDenied"

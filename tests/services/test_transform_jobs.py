@@ -171,7 +171,6 @@ def test_requests_that_are_refused_name_what_is_wrong(desk: Desk) -> None:
             "DataProcessing needs records in text/csv",
         ),
         ({"DataCaptureConfig": {"DestinationS3Uri": "s3://b/x"}}, "DataCaptureConfig is not supported"),
-        ({"ExperimentConfig": {"ExperimentName": "e"}}, "ExperimentConfig is not supported"),
     ]
     for members, text in cases:
         with pytest.raises(ClientError) as error:

@@ -42,10 +42,10 @@ class Metric(NamedTuple):
 
 
 class Point(NamedTuple):
-    """A value (``minimum == maximum``) that occurred ``count`` times, or a set of statistics."""
+    """A value (``minimum == maximum``) that occurred ``samples`` times, or a set of statistics."""
 
     time_s: float
-    count: float
+    samples: float
     total: float
     minimum: float
     maximum: float
@@ -53,9 +53,9 @@ class Point(NamedTuple):
     resolution_s: int = STANDARD_RESOLUTION_S
 
 
-def value(time_s: float, number: float, count: float = 1.0, unit: str = "None") -> Point:
-    """The point for one number."""
-    return Point(time_s, count, number * count, number, number, unit)
+def single(time_s: float, number: float) -> Point:
+    """The point for one number, without a unit."""
+    return Point(time_s, 1.0, number, number, number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +90,15 @@ CREATE TABLE IF NOT EXISTS points (
 );
 CREATE INDEX IF NOT EXISTS points_of_metric ON points (metric_id, time_s);
 """
+
+
+_HAS_DIMENSION = (
+    "EXISTS (SELECT 1 FROM json_each(dimensions) AS pair WHERE json_extract(pair.value,'$[0]')=?)"
+)
+_HAS_DIMENSION_VALUE = (
+    "EXISTS (SELECT 1 FROM json_each(dimensions) AS pair"
+    " WHERE json_extract(pair.value,'$[0]')=? AND json_extract(pair.value,'$[1]')=?)"
+)
 
 
 def _dimensions(dimensions: Iterable[Dimension]) -> str:
@@ -154,7 +163,7 @@ class MetricPoints:
                         point.time_s,
                         point.unit,
                         point.resolution_s,
-                        point.count,
+                        point.samples,
                         point.total,
                         point.minimum,
                         point.maximum,
@@ -210,10 +219,7 @@ class MetricPoints:
                 conditions.append(f"{column}=?")
                 values.append(wanted)
         for dimension, wanted in dimensions:
-            conditions.append(
-                "EXISTS (SELECT 1 FROM json_each(dimensions) AS pair WHERE json_extract(pair.value,'$[0]')=?"
-                + (" AND json_extract(pair.value,'$[1]')=?)" if wanted is not None else ")")
-            )
+            conditions.append(_HAS_DIMENSION if wanted is None else _HAS_DIMENSION_VALUE)
             values += [dimension] if wanted is None else [dimension, wanted]
         rows = self._reader().execute(
             "SELECT id, account_id, region, namespace, name, dimensions, last_put_s FROM metrics"  # noqa: S608 - constants only

@@ -29,7 +29,7 @@ def put_metric_data(call: Call, request: dict[str, Any]) -> Answer:
             "InvalidParameterValue",
             "EntityMetricData is not supported by this release of stagedoor. Put the same data as MetricData.",
         )
-    data = request.get("MetricData") or []
+    data: list[dict[str, Any]] = request.get("MetricData") or []
     if not data:
         raise missing("MetricData")
     if len(data) > _DATA_AT_MOST:
@@ -121,18 +121,22 @@ def _checked(number: float, path: str) -> float:
 
 def list_metrics(call: Call, request: dict[str, Any]) -> Answer:
     """ListMetrics: metrics that got data in the last two weeks (or three hours), 500 a page."""
-    if request.get("IncludeLinkedAccounts") or request.get("OwningAccount", call.account_id) != call.account_id:
+    if (
+        request.get("IncludeLinkedAccounts")
+        or request.get("OwningAccount", call.account_id) != call.account_id
+    ):
         raise AwsError(
             "InvalidParameterValue",
             "IncludeLinkedAccounts and OwningAccount are not supported by this release of stagedoor: an account sees its "
             "own metrics.",
         )
+    dimensions: list[dict[str, str]] = request.get("Dimensions") or []
     found = _store(call).metrics(
         call.account_id,
         call.region,
         namespace=request.get("Namespace"),
         name=request.get("MetricName"),
-        dimensions=[(each["Name"], each.get("Value")) for each in request.get("Dimensions") or []],
+        dimensions=[(each["Name"], each.get("Value")) for each in dimensions],
         active_s=_ACTIVE_S[request.get("RecentlyActive")],
         after=_read_token(request.get("NextToken")),
         limit=_PAGE_LENGTH + 1,

@@ -28,8 +28,8 @@ _QUERY_ID: Final = re.compile(r"[a-z][a-zA-Z0-9_]*").fullmatch
 
 def get_metric_statistics(call: Call, request: dict[str, Any]) -> Answer:
     """GetMetricStatistics: one datapoint for each period (and unit) that has points, oldest first."""
-    asked = [_statistic(name, "Statistics") for name in request.get("Statistics") or []]
-    extended = [_statistic(name, "ExtendedStatistics") for name in request.get("ExtendedStatistics") or []]
+    asked = _statistics(request, "Statistics")
+    extended = _statistics(request, "ExtendedStatistics")
     if not asked and not extended:
         raise missing("Statistics or ExtendedStatistics")
     start_s, end_s, period_s = _span(call, request)
@@ -88,11 +88,15 @@ def _rounded(start_s: float, now: float, period_s: int) -> float:
     return start_s - start_s % step_s
 
 
-def _statistic(name: str, parameter: str) -> Statistic:
-    try:
-        return statistics.parse(name)
-    except UnknownStatisticError:
-        raise invalid(parameter, name) from None
+def _statistics(request: dict[str, Any], parameter: str) -> list[Statistic]:
+    found: list[Statistic] = []
+    names: list[str] = request.get(parameter) or []
+    for name in names:
+        try:
+            found.append(statistics.parse(name))
+        except UnknownStatisticError:
+            raise invalid(parameter, name) from None
+    return found
 
 
 def get_metric_data(call: Call, request: dict[str, Any]) -> Answer:
@@ -173,9 +177,7 @@ def _check_metric(asked: dict[str, Any], path: str) -> None:
         raise _wrong(f"The value {asked['Stat']} for parameter {path}Stat is not supported.") from None
     period_s = asked["Period"]
     if period_s % 60 and period_s not in _SHORT_PERIODS_S:
-        raise _wrong(
-            f"Period must be 1, 5, 10, 20, 30 or a multiple of 60, and {path}Period is {period_s}."
-        )
+        raise _wrong(f"Period must be 1, 5, 10, 20, 30 or a multiple of 60, and {path}Period is {period_s}.")
 
 
 def _values(
@@ -217,7 +219,9 @@ def _read_token(token: str | None, question: str) -> tuple[int, int]:
             return max(index, 0), max(offset, 0)
     except (ValueError, TypeError, binascii.Error):
         pass
-    raise AwsError("InvalidNextToken", "Invalid NextToken: use the token of the previous answer, for the same question.")
+    raise AwsError(
+        "InvalidNextToken", "Invalid NextToken: use the token of the previous answer, for the same question."
+    )
 
 
 def _store(call: Call) -> MetricPoints:

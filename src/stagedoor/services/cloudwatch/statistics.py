@@ -30,9 +30,9 @@ class _Values:
     def __init__(self, points: Iterable[Point]) -> None:
         merged: dict[float, float] = {}
         for point in points:
-            if point.minimum == point.maximum or point.count == 1:
-                number = point.total / point.count if point.count else point.minimum
-                merged[number] = merged.get(number, 0.0) + point.count
+            if point.minimum == point.maximum or point.samples == 1:
+                number = point.total / point.samples if point.samples else point.minimum
+                merged[number] = merged.get(number, 0.0) + point.samples
         self.pairs = sorted(merged.items())
         self.count = math.fsum(count for _, count in self.pairs)
 
@@ -130,12 +130,12 @@ def _winsorized(values: _Values, kept: Sequence[tuple[float, float]]) -> float |
 
 
 def _average(points: Sequence[Point]) -> float | None:
-    count = math.fsum(point.count for point in points)
+    count = math.fsum(point.samples for point in points)
     return math.fsum(point.total for point in points) / count if count else None
 
 
 _SIMPLE_FUNCTIONS: Final[Mapping[str, Callable[[Sequence[Point]], float | None]]] = {
-    "SampleCount": lambda points: math.fsum(point.count for point in points),
+    "SampleCount": lambda points: math.fsum(point.samples for point in points),
     "Average": _average,
     "Sum": lambda points: math.fsum(point.total for point in points),
     "Minimum": lambda points: min(point.minimum for point in points),

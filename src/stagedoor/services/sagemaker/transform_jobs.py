@@ -10,12 +10,12 @@ from typing import Any
 from stagedoor.domain.errors import AwsError
 from stagedoor.domain.json_path import JsonPath, JsonPathError
 from stagedoor.services.call import Answer, Call
-from stagedoor.services.sagemaker import job_data, names, paging, tag_sets
+from stagedoor.services.sagemaker import job_components, job_data, names, paging, tag_sets
 from stagedoor.services.sagemaker.names import MODEL, TRANSFORM_JOB, validation
 from stagedoor.services.sagemaker.refusals import refuse, unsupported
 from stagedoor.store.records import AlreadyExistsError, Record
 
-_NOT_YET = ("DataCaptureConfig", "ExperimentConfig")
+_NOT_YET = ("DataCaptureConfig",)
 _MAX_PAYLOAD_MB = 100
 _TERMINAL = ("Completed", "Failed", "Stopped")
 _FILTERED_TYPES = ("text/csv", "csv", "application/json", "application/jsonlines", "application/x-jsonlines")
@@ -49,6 +49,9 @@ def create_transform_job(call: Call, request: dict[str, Any]) -> Answer:
     try:
         with call.house.records.transaction() as transaction:
             transaction.insert(names.key(call, TRANSFORM_JOB, name), document)
+            job_components.begin(
+                call, transaction, job_components.TRANSFORM, name, arn, request.get("ExperimentConfig")
+            )
             tag_sets.add(transaction, arn, request.get("Tags"))
     except AlreadyExistsError:
         raise AwsError(
