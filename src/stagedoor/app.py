@@ -410,7 +410,7 @@ class Application:
         settings, records, clock = self._settings, house.records, self._clock
         slots = JobSlots(settings.job_slots)
         training = TrainingJobs(
-            TrainingStores(records, house.objects, house.contents, house.log_events),
+            TrainingStores(records, house.objects, house.contents, house.log_events, house.metric_points),
             engine,
             logs,
             slots,

@@ -139,7 +139,7 @@ def _algorithm(specification: Mapping[str, Any]) -> images.Algorithm:
 def _described_algorithm(specification: dict[str, Any], algorithm: images.Algorithm) -> dict[str, Any]:
     """As AWS describes it: built-in algorithms bring their metrics."""
     return (
-        {"EnableSageMakerMetricsTimeSeries": False}
+        {"EnableSageMakerMetricsTimeSeries": True}
         | specification
         | {"MetricDefinitions": _METRIC_DEFINITIONS[algorithm.name]()}
     )
