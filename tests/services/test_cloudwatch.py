@@ -358,7 +358,7 @@ def test_a_policy_may_name_the_namespace(stagedoor: Server, cloudwatch: Any, nam
     client.put_metric_data(Namespace=namespace, MetricData=[datum(1)])
     for call in (
         lambda: client.put_metric_data(Namespace="other", MetricData=[datum(1)]),
-        lambda: client.list_metrics(),
+        client.list_metrics,
     ):
         with pytest.raises(ClientError) as error:
             call()

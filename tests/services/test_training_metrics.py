@@ -1,6 +1,6 @@
 """What a training job measures is in CloudWatch, through unmodified boto3 clients."""
 
-import datetime
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -34,7 +34,7 @@ def test_the_metrics_of_an_algorithm_are_in_cloudwatch(desk: Desk) -> None:
         "MetricName": "train:logloss",
         "Dimensions": dimensions,
         "StartTime": job["TrainingStartTime"],
-        "EndTime": job["TrainingEndTime"] + datetime.timedelta(minutes=1),
+        "EndTime": job["TrainingEndTime"] + timedelta(minutes=1),
         "Period": 60,
         "Statistics": ["Average", "SampleCount", "Minimum"],
     }
