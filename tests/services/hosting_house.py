@@ -38,6 +38,7 @@ from stagedoor.settings import Settings
 from stagedoor.store import objects_io
 from stagedoor.store.contents import Contents
 from stagedoor.store.log_events import LogEvents
+from stagedoor.store.metric_points import MetricPoints
 from stagedoor.store.object_rows import Bucket, ObjectRows
 from stagedoor.store.records import Key, SqliteRecords
 from stagedoor.traffic.endpoint_routes import EndpointRoutes
@@ -111,6 +112,7 @@ class HostingHouse:
             objects=self.objects,
             contents=self.contents,
             log_events=self.log_events,
+            metric_points=MetricPoints(root / "metrics.sqlite"),
             session_tokens=tokens,
             principals=Principals(self.records, tokens, [root_account]),
             endpoint_routes=EndpointRoutes(),

@@ -32,6 +32,7 @@ from stagedoor.settings import Settings
 from stagedoor.store.contents import Contents
 from stagedoor.store.function_packages import FunctionPackages
 from stagedoor.store.log_events import LogEvents
+from stagedoor.store.metric_points import MetricPoints
 from stagedoor.store.object_rows import ObjectRows
 from stagedoor.store.records import Key, SqliteRecords
 from stagedoor.traffic.endpoint_routes import EndpointRoutes
@@ -101,6 +102,7 @@ class LambdaHouse:
             objects=ObjectRows(root / "state.sqlite", contents),
             contents=contents,
             log_events=self.log_events,
+            metric_points=MetricPoints(root / "metrics.sqlite", clock),
             session_tokens=session_tokens,
             principals=Principals(self.records, session_tokens, [ROOT]),
             endpoint_routes=EndpointRoutes(),

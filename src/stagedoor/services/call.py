@@ -19,6 +19,7 @@ from stagedoor.services.trial import TryMethod
 from stagedoor.settings import Settings
 from stagedoor.store.contents import Contents
 from stagedoor.store.log_events import LogEvents
+from stagedoor.store.metric_points import MetricPoints
 from stagedoor.store.object_rows import ObjectRows
 from stagedoor.store.records import Key, Records
 from stagedoor.traffic.endpoint_routes import EndpointRoutes
@@ -38,6 +39,7 @@ class House:
     objects: ObjectRows
     contents: Contents
     log_events: LogEvents
+    metric_points: MetricPoints
     session_tokens: SessionTokens
     principals: Principals
     endpoint_routes: EndpointRoutes

@@ -48,7 +48,20 @@ MODULES: dict[str, tuple[str, ...]] = {
         "authorization_details",
     ),
     "sts": ("identity", "sessions", "federation"),
-    "sagemaker": ("models", "endpoint_configs", "endpoints", "training_jobs", "transform_jobs", "tags"),
+    "sagemaker": (
+        "models",
+        "endpoint_configs",
+        "endpoints",
+        "training_jobs",
+        "transform_jobs",
+        "tags",
+        "model_package_groups",
+        "model_packages",
+        "experiments",
+        "experiment_trials",
+        "trial_components",
+        "searches",
+    ),
     "sagemaker-runtime": ("invocations",),
     "lambda": ("functions", "invocations", "versions", "aliases", "permissions", "tags"),
     "apigateway": (
@@ -62,7 +75,7 @@ MODULES: dict[str, tuple[str, ...]] = {
         "tags",
     ),
     "logs": ("groups", "streams", "events"),
-    "cloudwatch": (),
+    "cloudwatch": ("metric_data", "metric_statistics"),
 }
 
 _PACKAGES = {"sagemaker-runtime": "sagemaker_runtime", "lambda": "lambda_"}

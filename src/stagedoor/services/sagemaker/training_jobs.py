@@ -14,7 +14,7 @@ from typing import Any
 from stagedoor.domain import images
 from stagedoor.domain.errors import AwsError
 from stagedoor.services.call import Answer, Call
-from stagedoor.services.sagemaker import job_data, names, paging, roles, tag_sets
+from stagedoor.services.sagemaker import job_components, job_data, names, paging, roles, tag_sets
 from stagedoor.services.sagemaker.names import TRAINING_JOB, validation
 from stagedoor.services.sagemaker.refusals import refuse, unsupported
 from stagedoor.store.records import AlreadyExistsError, Record
@@ -24,7 +24,6 @@ _NOT_YET = (
     "CheckpointConfig",
     "DebugRuleConfigurations",
     "TensorBoardOutputConfig",
-    "ExperimentConfig",
     "ProfilerRuleConfigurations",
     "ServerlessJobConfig",
     "MlflowConfig",
@@ -81,6 +80,9 @@ def create_training_job(call: Call, request: dict[str, Any]) -> Answer:
     try:
         with call.house.records.transaction() as transaction:
             transaction.insert(names.key(call, TRAINING_JOB, name), document)
+            job_components.begin(
+                call, transaction, job_components.TRAINING, name, arn, request.get("ExperimentConfig")
+            )
             tag_sets.add(transaction, arn, request.get("Tags"))
     except AlreadyExistsError:
         raise AwsError(
@@ -137,7 +139,7 @@ def _algorithm(specification: Mapping[str, Any]) -> images.Algorithm:
 def _described_algorithm(specification: dict[str, Any], algorithm: images.Algorithm) -> dict[str, Any]:
     """As AWS describes it: built-in algorithms bring their metrics."""
     return (
-        {"EnableSageMakerMetricsTimeSeries": False}
+        {"EnableSageMakerMetricsTimeSeries": True}
         | specification
         | {"MetricDefinitions": _METRIC_DEFINITIONS[algorithm.name]()}
     )
@@ -271,6 +273,7 @@ def delete_training_job(call: Call, request: dict[str, Any]) -> Answer:
                 "Stop it first.",
                 status=400,
             )
+        job_components.keep(transaction, call, job_components.TRAINING, name)
         transaction.delete(key)
         tag_sets.forget(transaction, names.arn(call, TRAINING_JOB, name))
     return {}
