@@ -65,6 +65,7 @@ from stagedoor.store.metric_points import MetricPoints
 from stagedoor.store.object_rows import ObjectRows
 from stagedoor.store.objects_io import sweep
 from stagedoor.store.records import SqliteRecords
+from stagedoor.store.step_metrics import StepMetrics
 from stagedoor.traffic.endpoint_routes import EndpointRoutes
 from stagedoor.traffic.function_pools import FunctionPools
 from stagedoor.traffic.log_writer import LogWriter
@@ -284,7 +285,9 @@ class Application:
         self._closing.callback(log_events.close)
         with _database(data / "metrics.sqlite") as path:
             metric_points = MetricPoints(path, self._clock)
+            step_metrics = StepMetrics(path)
         self._closing.callback(metric_points.close)
+        self._closing.callback(step_metrics.close)
         session_tokens = SessionTokens(bytes.fromhex(self.keys.session_secret))
         log_writer = LogWriter(log_events)
         self._closing.push_async_callback(log_writer.drained)
@@ -296,6 +299,7 @@ class Application:
             contents=contents,
             log_events=log_events,
             metric_points=metric_points,
+            step_metrics=step_metrics,
             session_tokens=session_tokens,
             principals=Principals(records, session_tokens, root_accounts(settings, self.keys)),
             endpoint_routes=EndpointRoutes(),

@@ -35,6 +35,7 @@ from stagedoor.store.log_events import LogEvents
 from stagedoor.store.metric_points import MetricPoints
 from stagedoor.store.object_rows import ObjectRows
 from stagedoor.store.records import Key, SqliteRecords
+from stagedoor.store.step_metrics import StepMetrics
 from stagedoor.traffic.endpoint_routes import EndpointRoutes
 from stagedoor.traffic.function_pools import FunctionPools
 from stagedoor.traffic.log_writer import LogWriter
@@ -103,6 +104,7 @@ class LambdaHouse:
             contents=contents,
             log_events=self.log_events,
             metric_points=MetricPoints(root / "metrics.sqlite", clock),
+            step_metrics=StepMetrics(root / "metrics.sqlite"),
             session_tokens=session_tokens,
             principals=Principals(self.records, session_tokens, [ROOT]),
             endpoint_routes=EndpointRoutes(),

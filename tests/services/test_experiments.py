@@ -221,3 +221,35 @@ def test_a_job_of_an_unknown_experiment_is_refused_and_leaves_nothing(desk: Desk
             client.create_training_job(**desk.training_request("refused", ExperimentConfig=config))
     with pytest.raises(ClientError):
         client.describe_training_job(TrainingJobName=desk.name("refused"))
+
+
+def test_what_a_run_measures_step_by_step_is_kept_and_summed_up(desk: Desk) -> None:
+    client, name = desk.sagemaker, desk.name("run")
+    metrics = desk.server.client("sagemaker-metrics")
+    client.create_trial_component(TrialComponentName=name)
+    moment = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    data = [
+        {"MetricName": "loss", "Timestamp": moment, "Step": step, "Value": value}
+        for step, value in enumerate([4.0, 2.0, 3.0])
+    ]
+    assert metrics.batch_put_metrics(TrialComponentName=name, MetricData=data).get("Errors", []) == []
+    [shown] = client.describe_trial_component(TrialComponentName=name)["Metrics"]
+    assert (shown["MetricName"], shown["TimeStamp"], shown["Count"]) == ("loss", moment, 3)
+    assert (shown["Last"], shown["Min"], shown["Max"], shown["Avg"]) == (3.0, 2.0, 4.0, 3.0)
+    assert shown["StdDev"] == pytest.approx(0.8165, abs=1e-4)
+    arn = client.describe_trial_component(TrialComponentName=name)["TrialComponentArn"]
+    query = {"MetricName": "loss", "ResourceArn": arn, "MetricStat": "Last"}
+    by_step = query | {"Period": "IterationNumber", "XAxisType": "IterationNumber", "Start": 1}
+    by_time = query | {"Period": "OneHour", "XAxisType": "Timestamp", "MetricStat": "Avg"}
+    job = by_step | {"ResourceArn": f"{ARNS}:training-job/x"}
+    found = metrics.batch_get_metrics(MetricQueries=[by_step, by_time, job])["MetricQueryResults"]
+    assert [(one["Status"], one["XAxisValues"], one["MetricValues"]) for one in found] == [
+        ("Complete", [1, 2], [2.0, 3.0]),
+        ("Complete", [int(moment.replace(minute=0, second=0).timestamp())], [3.0]),
+        ("ValidationError", [], []),
+    ]
+    with pytest.raises(ClientError, match="does not exist"):
+        metrics.batch_put_metrics(TrialComponentName="nothing", MetricData=data)
+    client.delete_trial_component(TrialComponentName=name)
+    client.create_trial_component(TrialComponentName=name)
+    assert "Metrics" not in client.describe_trial_component(TrialComponentName=name)

@@ -129,6 +129,14 @@ def test_results_are_sorted_by_any_property_and_come_in_pages(desk: Desk, compon
     assert (sizes, "".join(names)) == ([3, 1], "abcd")
 
 
+def test_a_component_has_its_maps_also_when_they_are_empty(desk: Desk, components: dict[str, str]) -> None:
+    ours = where("TrialComponentName", "Equals", desk.name("a"))
+    answer = desk.sagemaker.search(Resource="ExperimentTrialComponent", SearchExpression={"Filters": [ours]})
+    [component] = [one["TrialComponent"] for one in answer["Results"]]
+    assert (component["InputArtifacts"], component["OutputArtifacts"]) == ({}, {})
+    assert set(component["Parameters"]) == {"rate", "kind"}
+
+
 def test_what_cannot_be_searched_is_refused_by_name(desk: Desk) -> None:
     client = desk.sagemaker
     for expression, text in [

@@ -22,6 +22,7 @@ from stagedoor.store.log_events import LogEvents
 from stagedoor.store.metric_points import MetricPoints
 from stagedoor.store.object_rows import ObjectRows
 from stagedoor.store.records import Key, Records
+from stagedoor.store.step_metrics import StepMetrics
 from stagedoor.traffic.endpoint_routes import EndpointRoutes
 from stagedoor.traffic.function_pools import FunctionPools
 
@@ -40,6 +41,7 @@ class House:
     contents: Contents
     log_events: LogEvents
     metric_points: MetricPoints
+    step_metrics: StepMetrics
     session_tokens: SessionTokens
     principals: Principals
     endpoint_routes: EndpointRoutes

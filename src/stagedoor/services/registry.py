@@ -63,6 +63,7 @@ MODULES: dict[str, tuple[str, ...]] = {
         "searches",
     ),
     "sagemaker-runtime": ("invocations",),
+    "sagemaker-metrics": ("metrics",),
     "lambda": ("functions", "invocations", "versions", "aliases", "permissions", "tags"),
     "apigateway": (
         "apis",
@@ -78,7 +79,11 @@ MODULES: dict[str, tuple[str, ...]] = {
     "cloudwatch": ("metric_data", "metric_statistics"),
 }
 
-_PACKAGES = {"sagemaker-runtime": "sagemaker_runtime", "lambda": "lambda_"}
+_PACKAGES = {
+    "sagemaker-runtime": "sagemaker_runtime",
+    "sagemaker-metrics": "sagemaker_metrics",
+    "lambda": "lambda_",
+}
 
 
 def _modules(service: str) -> Iterator[ModuleType]:

@@ -12,6 +12,7 @@ from stagedoor.services.call import Call
 from stagedoor.services.sagemaker import authors, experiment_names, names
 from stagedoor.services.sagemaker.names import EXPERIMENT, TRIAL, TRIAL_COMPONENT, validation
 from stagedoor.store.records import Document, Key, Reader, Transaction
+from stagedoor.store.step_metrics import Component
 
 _MAPS: Final = ("Parameters", "InputArtifacts", "OutputArtifacts")
 _VALUE_CHARACTERS: Final = 2_500
@@ -112,6 +113,27 @@ def keep(transaction: Transaction, call: Call, job: JobType, name: str) -> None:
         return
     own = {member: value for member, value in record.document.items() if member != "jobKey"}
     transaction.put(key, own | described(transaction, record.document))
+
+
+def shown(call: Call, document: Document) -> dict[str, Any]:
+    """As ``described``, with what was put for the component step by step."""
+    found = described(call.house.records, document)
+    arn = document["TrialComponentArn"]
+    place = Component(call.account_id, call.region, document["TrialComponentName"].lower())
+    metrics: dict[str, dict[str, Any]] = {one["MetricName"]: one for one in found.get("Metrics", [])}
+    for summary in call.house.step_metrics.summaries(place):
+        metrics[summary.metric] = {
+            "MetricName": summary.metric,
+            "SourceArn": arn,
+            "TimeStamp": summary.time_s,
+            "Last": summary.last,
+            "Min": summary.lowest,
+            "Max": summary.highest,
+            "Count": summary.values,
+            "Avg": summary.average,
+            "StdDev": summary.deviation,
+        }
+    return found | ({"Metrics": list(metrics.values())} if metrics else {})
 
 
 def described(reader: Reader, document: Document) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """What Search looks at: every resource of a kind as a document to be searched, and as the answer shows it."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Final
 
@@ -29,6 +29,7 @@ from stagedoor.services.sagemaker.names import (
 from stagedoor.store.records import Document, Key, Record
 from stagedoor.wire import models as service_models
 
+_EMPTY_MAPS: Final[dict[str, Any]] = {"Parameters": {}, "InputArtifacts": {}, "OutputArtifacts": {}}
 TUNING_JOB_KIND: Final = "sagemaker.tuning_job"
 
 
@@ -136,7 +137,6 @@ def _associations(call: Call) -> dict[str, list[str]]:
 
 def trial_components(call: Call) -> list[Found]:
     """Trial components with their parents, and with the job that is their source."""
-    records = call.house.records
     experiments_of = {
         record.name: (record.document["TrialName"], record.document["ExperimentName"])
         for record in _records(call, TRIAL)
@@ -149,14 +149,16 @@ def trial_components(call: Call) -> list[Found]:
             parents.setdefault(component, []).append(parent)
     found: list[Found] = []
     for record in _records(call, TRIAL_COMPONENT):
-        shown = job_components.described(records, record.document) | {"Parents": parents.get(record.name, [])}
+        shown = job_components.shown(call, record.document) | {"Parents": parents.get(record.name, [])}
         if "runName" in record.document:
             shown["RunName"] = record.document["runName"]
         if (detail := _source_detail(call, record.document)) is not None:
             shown["SourceDetail"] = detail
         metrics = {metric["MetricName"]: metric for metric in shown.get("Metrics", [])}
         arn = record.document["TrialComponentArn"]
-        found.append(_found(call, arn, shown, "TrialComponent", Metrics=metrics))
+        one = _found(call, arn, shown, "TrialComponent", Metrics=metrics)
+        # Search has these maps also where they are empty, and SDKs go through them.
+        found.append(replace(one, shown=lambda one=one: _EMPTY_MAPS | dict(one.shown())))
     return found
 
 

@@ -17,6 +17,7 @@ from stagedoor.services.sagemaker import (
 from stagedoor.services.sagemaker.names import EXPERIMENT, TRIAL, TRIAL_COMPONENT, validation
 from stagedoor.services.sagemaker.paging import seconds
 from stagedoor.store.records import AlreadyExistsError, Record
+from stagedoor.store.step_metrics import Component
 
 _MAPS = ("Parameters", "InputArtifacts", "OutputArtifacts")
 _AT_MOST = {"Parameters": 300, "InputArtifacts": 60, "OutputArtifacts": 60}
@@ -66,7 +67,7 @@ def describe_trial_component(call: Call, request: dict[str, Any]) -> Answer:
     record = experiment_names.existing(
         call, call.house.records, TRIAL_COMPONENT, request["TrialComponentName"]
     )
-    return job_components.described(call.house.records, record.document)
+    return job_components.shown(call, record.document)
 
 
 def list_trial_components(call: Call, request: dict[str, Any]) -> Answer:
@@ -155,4 +156,5 @@ def delete_trial_component(call: Call, request: dict[str, Any]) -> Answer:
             )
         transaction.delete(record.key)
         tag_sets.forget(transaction, record.document["TrialComponentArn"])
+    call.house.step_metrics.forget(Component(call.account_id, call.region, record.name))
     return {"TrialComponentArn": record.document["TrialComponentArn"]}
