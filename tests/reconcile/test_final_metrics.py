@@ -11,7 +11,9 @@ from stagedoor.worker.algorithms.specification import NAMES, specification
 
 
 def test_the_last_value_of_each_metric_counts() -> None:
-    metrics = FinalMetrics([{"Name": "loss", "Regex": r"loss=([0-9.]+)"}, {"Name": "rate", "Regex": r"rate (\S+)"}])
+    metrics = FinalMetrics(
+        [{"Name": "loss", "Regex": r"loss=([0-9.]+)"}, {"Name": "rate", "Regex": r"rate (\S+)"}]
+    )
     for time_s, line in enumerate(["loss=0.5 rate fast", "loss=0.25", "nothing", "rate 3"]):
         metrics.take(line, float(time_s))
     assert metrics.values() == [
@@ -38,7 +40,10 @@ def test_text_that_must_be_there(regex: str, text: str) -> None:
     assert required_text(regex) == text
 
 
-@given(st.lists(st.sampled_from(["ab", "c?", "d*", "e+", "[fg]", "(h|i)", "j{0,2}", r"\.", "."]), max_size=6), st.data())
+@given(
+    st.lists(st.sampled_from(["ab", "c?", "d*", "e+", "[fg]", "(h|i)", "j{0,2}", r"\.", "."]), max_size=6),
+    st.data(),
+)
 def test_no_line_that_matches_is_left_out(parts: list[str], data: st.DataObject) -> None:
     regex = "".join(parts)
     line = data.draw(st.from_regex(regex))

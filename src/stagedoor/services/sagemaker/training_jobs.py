@@ -18,7 +18,7 @@ from stagedoor.services.sagemaker import job_data, names, paging, roles, tag_set
 from stagedoor.services.sagemaker.names import TRAINING_JOB, validation
 from stagedoor.services.sagemaker.refusals import refuse, unsupported
 from stagedoor.store.records import AlreadyExistsError, Record
-from stagedoor.worker.algorithms.specification import specification
+from stagedoor.worker.algorithms import specification as built_in
 
 _NOT_YET = (
     "CheckpointConfig",
@@ -138,7 +138,7 @@ def _described_algorithm(specification: dict[str, Any], algorithm: images.Algori
     return (
         {"EnableSageMakerMetricsTimeSeries": False}
         | specification
-        | {"MetricDefinitions": specification(algorithm.name).metric_definitions}
+        | {"MetricDefinitions": built_in.specification(algorithm.name).metric_definitions}
     )
 
 

@@ -40,7 +40,9 @@ def load(spec: ModelSpec, model_dir: Path) -> "TextModel":
     found = [model_dir / name for name in _NAMES if (model_dir / name).is_file()]
     found = found or sorted(model_dir.glob("*.bin"))
     if not found:
-        raise ModelFileError("model.tar.gz holds no model.bin (text classification) and no vectors.bin (word vectors)")
+        raise ModelFileError(
+            "model.tar.gz holds no model.bin (text classification) and no vectors.bin (word vectors)"
+        )
     try:
         model = fasttext.load_model(str(found[0]))
     except (ValueError, RuntimeError, MemoryError) as error:

@@ -127,9 +127,7 @@ def content_format(content_type: str | None, rules: ChannelRules) -> tuple[Forma
     main, *parameters = (part.strip() for part in content_type.lower().split(";"))
     found = _FORMATS.get(main)
     if found is None or found not in rules.formats:
-        raise ClientError(
-            f"{content_type} is not an accepted ContentType: {', '.join(rules.content_types)}."
-        )
+        raise ClientError(f"{content_type} is not an accepted ContentType: {', '.join(rules.content_types)}.")
     for parameter in parameters:
         name, _, value = parameter.partition("=")
         if found == "csv" and name.strip() == "label_size":

@@ -37,4 +37,6 @@ class MachinePredictor:
         if not self._is_classifier:
             return RowAnswers({"score": scores.astype(np.float32)})
         found = probabilities(scores, "logistic")
-        return RowAnswers({"score": found.astype(np.float32), "predicted_label": (found >= 0.5).astype(np.int64)})
+        return RowAnswers(
+            {"score": found.astype(np.float32), "predicted_label": (found >= 0.5).astype(np.int64)}
+        )

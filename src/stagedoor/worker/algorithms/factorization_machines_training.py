@@ -68,7 +68,9 @@ def _check_labels(rows: DataSet, channel: str, values: Values) -> None:
         raise ClientError(f"Labels of a binary classifier must be 0 or 1; the {channel} channel has {bad:g}")
 
 
-def _initial(values: Values, part: str, shape: tuple[int, ...], random: np.random.Generator) -> "NDArray[np.float32]":
+def _initial(
+    values: Values, part: str, shape: tuple[int, ...], random: np.random.Generator
+) -> "NDArray[np.float32]":
     match values.text(f"{part}_init_method"):
         case "uniform":
             scale = values.number(f"{part}_init_scale")
@@ -103,7 +105,9 @@ def _learned(run: TrainingRun, data: DataSet) -> FactorizationMachine:
                 total += learning.step(data.features[rows], data.labels[rows])
         mean = total / len(data)
         if not np.isfinite(mean):
-            raise ClientError("Training diverged: the loss is infinite. Use smaller learning rates or rescale the features.")
+            raise ClientError(
+                "Training diverged: the loss is infinite. Use smaller learning rates or rescale the features."
+            )
         run.log.loss("train", name, mean, epoch)
         if not learning.is_classifier:
             run.log.loss("train", "rmse", mean**0.5, epoch)
@@ -142,7 +146,11 @@ class _Learning:
         mixed = np.asarray(rows @ factors)
         by_factors = np.asarray(rows.T @ (slope[:, None] * mixed))
         by_factors -= np.asarray(squared(rows).T @ slope)[:, None] * factors
-        gradients = {"factors": by_factors, "linear": np.asarray(rows.T @ slope), "bias": slope.sum(keepdims=True)}
+        gradients = {
+            "factors": by_factors,
+            "linear": np.asarray(rows.T @ slope),
+            "bias": slope.sum(keepdims=True),
+        }
         wanted = {"factors": True, "linear": values.flag("use_linear"), "bias": values.flag("use_bias")}
         for name in _PARTS:
             if wanted[name]:
@@ -168,7 +176,10 @@ def _report(run: TrainingRun, channel: str, rows: DataSet, machine: Factorizatio
     else:
         entropy = float((np.logaddexp(0, scores) - rows.labels * scores).mean())
         measured = binary_metrics(probabilities(scores, "logistic"), rows.labels, 0.5, 1.0)
-        found = {"binary_classification_cross_entropy": entropy, **{name: measured[name] for name in _REPORTED}}
+        found = {
+            "binary_classification_cross_entropy": entropy,
+            **{name: measured[name] for name in _REPORTED},
+        }
         losses = {"binary_classification_cross_entropy"}
     for name, value in found.items():
         run.log.say(f"#{channel}_score (algo-1) : ('{name}', {value!r})")

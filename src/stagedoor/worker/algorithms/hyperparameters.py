@@ -255,7 +255,6 @@ class Table:
             values[name] = self.hyperparameters[name].parse(text)
         return values
 
-
     def complete(self, texts: Mapping[str, str]) -> Values:
         """The user's values and, for what was not sent, the defaults."""
         values = self.validate(texts)
@@ -268,7 +267,9 @@ class Table:
     def without_effect(self, given: frozenset[str]) -> list[str]:
         """What the job's log is to say about hyperparameters that were sent and change nothing here."""
         rows = (one for one in self.hyperparameters.values() if one.name in given and one.use == "nothing")
-        return [f"Hyperparameter {one.name} has no effect here: {one.because}." for one in rows if one.because]
+        return [
+            f"Hyperparameter {one.name} has no effect here: {one.because}." for one in rows if one.because
+        ]
 
 
 def _hyperparameter(name: str, row: Mapping[str, Any]) -> Hyperparameter:

@@ -83,9 +83,7 @@ def _move(
     centers[found] += share * (sums[found] / counts[found, None] - centers[found])
 
 
-def _reduced(
-    centers: "NDArray[np.float64]", weights: "NDArray[np.float64]", k: int, values: Values
-) -> Any:
+def _reduced(centers: "NDArray[np.float64]", weights: "NDArray[np.float64]", k: int, values: Values) -> Any:
     """A fitted ``sklearn.cluster.KMeans`` with ``k`` centres."""
     used = weights > 0
     if int(used.sum()) >= k:

@@ -108,7 +108,9 @@ class NeighbourIndex:
             loaded = cls(index, labels, metadata)
             matches = int(index.ntotal) == len(labels) and int(index.d) == metadata["width"]
         except (RuntimeError, ValueError, KeyError, TypeError) as error:
-            raise ModelFileError(f"the k-NN model cannot be loaded: {type(error).__name__}: {error}") from error
+            raise ModelFileError(
+                f"the k-NN model cannot be loaded: {type(error).__name__}: {error}"
+            ) from error
         if not matches or metadata["k"] < 1 or metadata["predictor_type"] not in ("classifier", "regressor"):
             raise ModelFileError(f"{FILE_NAME}, its labels and its JSON metadata do not fit together")
         return loaded

@@ -31,7 +31,9 @@ def train(job: Job) -> None:
         data = run.train_data()
         test = run.data("test")
         if test is not None and test.columns != data.columns:
-            raise ClientError(f"The test channel has {test.columns} features, the train channel has {data.columns}")
+            raise ClientError(
+                f"The test channel has {test.columns} features, the train channel has {data.columns}"
+            )
         index = _index(run, data)
         run.log.progress(1, 1)
         if test is not None:
@@ -134,7 +136,10 @@ def _empty_index(values: Values, width: int, size: int) -> Any:
 
 def _report(run: TrainingRun, index: NeighbourIndex, test: DataSet) -> None:
     predicted: NDArray[np.float32] = np.concatenate(
-        [index.neighbours(test.dense(rows)).predicted for rows in test.batches(run.values.integer("mini_batch_size"))]
+        [
+            index.neighbours(test.dense(rows)).predicted
+            for rows in test.batches(run.values.integer("mini_batch_size"))
+        ]
     )
     if run.values.text("predictor_type") == "classifier":
         accuracy = float((predicted == test.labels).mean())

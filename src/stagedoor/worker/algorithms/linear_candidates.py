@@ -30,7 +30,12 @@ class Candidate:
     def as_json(self) -> dict[str, float | str]:
         """For the log."""
         weight = "balanced" if self.positive_weight is None else self.positive_weight
-        return {"learning_rate": self.learning_rate, "l1": self.l1, "wd": self.wd, "positive_example_weight_mult": weight}
+        return {
+            "learning_rate": self.learning_rate,
+            "l1": self.l1,
+            "wd": self.wd,
+            "positive_example_weight_mult": weight,
+        }
 
 
 def optimizer_name(values: Values) -> str:

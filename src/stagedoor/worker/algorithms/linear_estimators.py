@@ -25,7 +25,12 @@ def estimator(model: FinishedModel, predictor_type: str) -> Any:
     else:
         found = LinearSVC() if model.loss_name == "hinge_loss" else LogisticRegression()
         classes = np.arange(max(2, len(coefficients)))
-        fitted |= {"coef_": coefficients, "intercept_": model.bias, "classes_": classes, "n_iter_": np.array([0])}
+        fitted |= {
+            "coef_": coefficients,
+            "intercept_": model.bias,
+            "classes_": classes,
+            "n_iter_": np.array([0]),
+        }
     for name, value in fitted.items():
         setattr(found, name, value)
     return found

@@ -70,7 +70,9 @@ def _outputs(run: TrainingRun) -> int:
     if run.values.text("predictor_type") != "multiclass_classifier":
         return 1
     if classes is None:
-        raise ClientError("Missing required hyperparameter: num_classes (predictor_type is multiclass_classifier)")
+        raise ClientError(
+            "Missing required hyperparameter: num_classes (predictor_type is multiclass_classifier)"
+        )
     if classes < 3:
         raise ClientError(f"Hyperparameter num_classes: {classes} is not in [3, 1000000]")
     return classes
@@ -145,8 +147,13 @@ class _Learning:
             log.progress(epoch + 1, epochs)
             log.throughput(len(self._data), time.monotonic() - began)
             criterion, metric = self._stopping_metric(seen)
-            log.say(f"#early_stopping_criteria_metric: host=algo-1, epoch={epoch}, criteria={criterion}, value={metric!r}")
-            if best_metric - metric > values.number("early_stopping_tolerance") * abs(best_metric) or epoch == 0:
+            log.say(
+                f"#early_stopping_criteria_metric: host=algo-1, epoch={epoch}, criteria={criterion}, value={metric!r}"
+            )
+            if (
+                best_metric - metric > values.number("early_stopping_tolerance") * abs(best_metric)
+                or epoch == 0
+            ):
                 best_metric, waited = metric, 0
             else:
                 waited += 1
@@ -154,7 +161,9 @@ class _Learning:
                 log.say(f"Early stop: no improvement in {patience} epochs")
                 break
         if not np.isfinite(self._best.losses).any():
-            raise ClientError("Training diverged: every model's loss is infinite. Use a smaller learning_rate.")
+            raise ClientError(
+                "Training diverged: every model's loss is infinite. Use a smaller learning_rate."
+            )
         return self._chosen()
 
     def _epoch(self, random: np.random.Generator) -> "NDArray[np.float64]":
@@ -191,7 +200,10 @@ class _Learning:
     def _threshold(self, model: FinishedModel, rows: DataSet) -> Threshold:
         values = self._run.values
         natural = 0.5 if self._loss.name == "logistic" else 0.0
-        if values.text("binary_classifier_model_selection_criteria") in ("loss_function", "cross_entropy_loss"):
+        if values.text("binary_classifier_model_selection_criteria") in (
+            "loss_function",
+            "cross_entropy_loss",
+        ):
             return Threshold(natural, 0.0)
         count = values.integer_or_none("num_calibration_samples") or len(rows)
         scores = _scores(model, rows, slice(0, count))
@@ -201,7 +213,9 @@ class _Learning:
         """Of the models at their best epochs, the one that the selection criterion likes best; then the smaller loss decides."""
         self._models.weights, self._models.bias = self._best.weights, self._best.bias
         rows = self._validation if self._validation is not None else self._data
-        order = [int(number) for number in np.argsort(self._best.losses) if np.isfinite(self._best.losses[number])]
+        order = [
+            int(number) for number in np.argsort(self._best.losses) if np.isfinite(self._best.losses[number])
+        ]
         if self._run.values.text("predictor_type") != "binary_classifier":
             chosen, threshold = order[0], Threshold(0.0, 0.0)
         else:
@@ -221,7 +235,8 @@ class _Learning:
             positives = float((labels == 1).sum())
             balanced = (len(labels) - positives) / positives if positives else 1.0
             weights = [
-                [1.0, balanced if one.positive_weight is None else one.positive_weight] for one in self._candidates
+                [1.0, balanced if one.positive_weight is None else one.positive_weight]
+                for one in self._candidates
             ]
             return np.array(weights, dtype=np.float32).T
         classes = np.ones((max(outputs, 1), len(self._candidates)), dtype=np.float32)
@@ -243,7 +258,9 @@ def _scores(model: FinishedModel, rows: DataSet, part: slice) -> "NDArray[Any]":
     return probabilities(scores if scores.shape[1] > 1 else scores[:, 0], model.loss_name)
 
 
-def _report(run: TrainingRun, channel: str, rows: DataSet, model: FinishedModel, threshold: Threshold) -> None:
+def _report(
+    run: TrainingRun, channel: str, rows: DataSet, model: FinishedModel, threshold: Threshold
+) -> None:
     values = run.values
     answers = np.concatenate([_scores(model, rows, part) for part in rows.chunks()])
     plain = np.concatenate([model.scores(rows.features[part]) for part in rows.chunks()])

@@ -147,7 +147,9 @@ class LinearModels:
             self.weights = np.sign(self.weights) * shrunk
         if self._values.flag("use_bias"):
             bias_slope = gradient.sum(axis=0)
-            bias_slope = bias_slope + _or(self._values.number_or_none("bias_wd_mult"), 0.0) * self._wd * self.bias
+            bias_slope = (
+                bias_slope + _or(self._values.number_or_none("bias_wd_mult"), 0.0) * self._wd * self.bias
+            )
             mult = _or(self._values.number_or_none("bias_lr_mult"), 1.0)
             self._bias_steps.step(self.bias, bias_slope, rate * np.float32(mult))
         return (losses * row_weights).mean(axis=0, dtype=np.float64)

@@ -46,7 +46,9 @@ def train(job: Job) -> None:
         estimator = _estimator(vectors[:, :components], values[:components], mean, len(data), total)
         run.log.say(f"Share of the variance: {float(estimator.explained_variance_ratio_.sum()):.6f}")
         if test is not None:
-            run.log.say(f"Mean squared reconstruction error of the test channel: {_error(test, estimator):.6g}")
+            run.log.say(
+                f"Mean squared reconstruction error of the test channel: {_error(test, estimator):.6g}"
+            )
         save_arrays(
             job.model_dir,
             {

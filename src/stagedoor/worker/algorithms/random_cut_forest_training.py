@@ -45,7 +45,9 @@ def train(job: Job) -> None:
 
 def _check(test: DataSet, data: DataSet) -> None:
     if test.columns != data.columns:
-        raise ClientError(f"The test channel has {test.columns} features, the train channel has {data.columns}")
+        raise ClientError(
+            f"The test channel has {test.columns} features, the train channel has {data.columns}"
+        )
     if not np.isin(test.labels, (0, 1)).all():
         raise ClientError("Labels of the test channel must be 0 (normal) or 1 (anomaly)")
 

@@ -90,9 +90,7 @@ class RandomCutForest:
 ARRAYS = ("feature", "cut", "left", "right", "mass", "low", "high")
 
 
-def grow(
-    samples: "list[NDArray[np.float32]]", random: np.random.Generator
-) -> RandomCutForest:
+def grow(samples: "list[NDArray[np.float32]]", random: np.random.Generator) -> RandomCutForest:
     """A forest with one tree for each sample."""
     nodes = max(2 * len(sample) - 1 for sample in samples)
     shape = (len(samples), nodes)

@@ -29,9 +29,7 @@ def explained_failures() -> Iterator[None]:
 
 def job_channels(job: Job, algorithm: Specification) -> dict[str, Channel]:
     """The job's channels; ClientError for what the algorithm does not take."""
-    return read_channels(
-        job.config("inputdataconfig") or {}, job.root / "input" / "data", algorithm.channels
-    )
+    return read_channels(job.config("inputdataconfig") or {}, job.root / "input" / "data", algorithm.channels)
 
 
 class QualityLog:
@@ -59,7 +57,9 @@ class QualityLog:
 
     def throughput(self, records: int, seconds: float) -> None:
         """How fast an epoch was."""
-        self.say(f"#throughput_metric: host=algo-1, train throughput={records / max(seconds, 1e-9)} records/second")
+        self.say(
+            f"#throughput_metric: host=algo-1, train throughput={records / max(seconds, 1e-9)} records/second"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,11 @@ class Agreement:
 
 def agreement(vector: "Callable[[str], NDArray[np.float32] | None]") -> Agreement:
     """``vector`` gives None for a word that it does not know."""
-    rows = [line.split("\t") for line in _DATA.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+    rows = [
+        line.split("\t")
+        for line in _DATA.read_text(encoding="utf-8").splitlines()
+        if not line.startswith("#")
+    ]
     people: list[float] = []
     vectors: list[float] = []
     for first, second, score in rows:
