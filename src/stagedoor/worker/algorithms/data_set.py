@@ -7,7 +7,7 @@ name is zero.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -110,8 +110,9 @@ def _check_finite(values: "NDArray[np.float32]", channel: Channel, first_row: in
 def _joined_sparse(pieces: list[Examples], channel: Channel, width: int) -> Any:
     parts: list[Any] = []
     while pieces:
-        features = pieces.pop(0).features
-        part = sparse_rows.from_dense(features) if isinstance(features, np.ndarray) else features
+        part = pieces.pop(0).features
+        if isinstance(part, np.ndarray):
+            part = sparse_rows.from_dense(cast(Any, part))
         if not np.isfinite(part.data).all():
             raise ClientError(f"Input contains NaN or infinity in the '{channel.name}' channel")
         parts.append(part if part.shape[1] == width else sparse_rows.widened(part, width))

@@ -31,4 +31,6 @@ class FactorizationMachine:
 
 def squared(rows: Any) -> Any:
     """Each cell times itself; sparse stays sparse."""
-    return rows**2 if isinstance(rows, np.ndarray) else rows.multiply(rows).tocsr()
+    dense = isinstance(rows, np.ndarray)
+    cells: Any = rows
+    return cells**2 if dense else cells.multiply(cells).tocsr()

@@ -94,7 +94,7 @@ def _learned(run: TrainingRun, data: DataSet) -> FactorizationMachine:
         machine.bias[:] = 0
     if not values.flag("use_linear"):
         machine.linear[:] = 0
-    learning = _Learning(machine, values)
+    learning = _Learning(machine, values, is_sparse=data.is_sparse)
     epochs = values.integer("epochs")
     name = "binary_classification_cross_entropy" if learning.is_classifier else "mse"
     for epoch in range(epochs):
@@ -119,8 +119,8 @@ def _learned(run: TrainingRun, data: DataSet) -> FactorizationMachine:
 class _Learning:
     """The steps of one machine."""
 
-    def __init__(self, machine: FactorizationMachine, values: Values) -> None:
-        self._machine, self._values = machine, values
+    def __init__(self, machine: FactorizationMachine, values: Values, *, is_sparse: bool) -> None:
+        self._machine, self._values, self._is_sparse = machine, values, is_sparse
         self.is_classifier = values.text("predictor_type") == "binary_classifier"
         epsilon = values.number_or_none("eps") or 1e-8
         self._steps = {
@@ -131,7 +131,7 @@ class _Learning:
         """Learn from one batch; the summed loss before the step."""
         machine, values = self._machine, self._values
         used: Any = slice(None)
-        if not isinstance(rows, np.ndarray):
+        if self._is_sparse:
             used = np.unique(rows.indices)
             rows = rows[:, used]
         linear, factors = machine.linear[used], machine.factors[used]

@@ -5,11 +5,11 @@ Place in the flow: ``worker.job_runner`` calls ``train``. The three steps are th
 (k-means++) and runs Lloyd's method, each centre weighing what it stands for.
 """
 
+import importlib
 import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.cluster import KMeans, kmeans_plusplus
 
 from stagedoor.worker.algorithms.data_set import DataSet
 from stagedoor.worker.algorithms.failures import ClientError
@@ -22,6 +22,8 @@ from stagedoor.worker.job import Job
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+# scikit-learn's types are incomplete.
+_cluster: Any = importlib.import_module("sklearn.cluster")
 _SEED = 0
 _EXTRA_CENTERS = 10  # what auto means for extra_center_factor
 _TRIALS = 10  # what auto means for local_lloyd_num_trials, as logs of SageMaker's container show
@@ -60,7 +62,7 @@ def _first_centers(data: DataSet, values: Values, random: np.random.Generator) -
     seen = random.permutation(len(data))[: max(wanted, values.integer("mini_batch_size"))]
     if values.text("init_method") == "random":
         return data.dense(seen[:wanted]).astype(np.float64)
-    centers, _ = kmeans_plusplus(data.dense(seen).astype(np.float64), wanted, random_state=_SEED)
+    centers, _ = _cluster.kmeans_plusplus(data.dense(seen).astype(np.float64), wanted, random_state=_SEED)
     return centers
 
 
@@ -90,7 +92,7 @@ def _reduced(centers: "NDArray[np.float64]", weights: "NDArray[np.float64]", k: 
         centers, weights = centers[used], weights[used]
     else:
         weights = np.maximum(weights, 1e-9)
-    estimator = KMeans(
+    estimator = _cluster.KMeans(
         n_clusters=k,
         init="k-means++" if values.text("local_lloyd_init_method") == "kmeans++" else "random",
         n_init=values.integer_or_none("local_lloyd_num_trials") or _TRIALS,

@@ -48,8 +48,8 @@ def best_threshold(
     below = np.concatenate([ranked, [-np.inf]])[cuts]
     places = np.clip(natural, np.nextafter(below, np.inf), above)  # within the gap, as near as possible
     middle = (above + below) / 2
-    inside = np.isfinite(middle) & ((natural <= below) | (natural > above))
-    places = np.where(inside, middle, places)
+    elsewhere = (natural <= below) | (natural > above)
+    places = np.where(np.isfinite(middle) & elsewhere, middle, places)
     best = np.flatnonzero(merits >= merits.max() - 1e-12)
     chosen = best[np.abs(places[best] - natural).argmin()]
     return Threshold(float(places[chosen]), float(merits[chosen]))
@@ -97,8 +97,8 @@ def multiclass_metrics(
     classes = labels.astype(np.intp)
     of_truth = probabilities[np.arange(len(classes)), classes]
     rank = (probabilities > of_truth[:, None]).sum(axis=1)
-    said = probabilities.argmax(axis=1)
-    count = probabilities.shape[1]
+    said: NDArray[np.intp] = probabilities.argmax(axis=1)
+    count = int(probabilities.shape[1])
     hits = np.bincount(classes[said == classes], minlength=count).astype(np.float64)
     actual, predicted = np.bincount(classes, minlength=count), np.bincount(said, minlength=count)
     recall = np.divide(hits, actual, out=np.zeros(count), where=actual > 0)[actual > 0]

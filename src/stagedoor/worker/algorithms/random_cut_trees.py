@@ -51,14 +51,15 @@ class RandomCutForest:
         return found
 
     def _scores(self, rows: "NDArray[np.float32]") -> "NDArray[np.float64]":
-        trees, count = self.feature.shape[0], len(rows)
+        trees, count = int(self.feature.shape[0]), len(rows)
+        pairs = trees * count
         # One walk for each pair of a tree and a row; those that have ended are dropped.
-        tree = np.repeat(np.arange(trees), count)
-        row = np.tile(np.arange(count), trees)
-        node = np.zeros(trees * count, dtype=np.intp)
-        together = np.ones(trees * count)  # the chance that the row has not been cut off above
-        score = np.zeros(trees * count)
-        walk = np.arange(trees * count)
+        tree: NDArray[Any] = np.repeat(np.arange(trees), count)
+        row: NDArray[Any] = np.tile(np.arange(count), trees)
+        node: NDArray[Any] = np.zeros(pairs, dtype=np.intp)
+        together: NDArray[Any] = np.ones(pairs)  # the chance that the row has not been cut off above
+        score = np.zeros(pairs)
+        walk: NDArray[Any] = np.arange(pairs)
         depth = 0
         while len(walk):
             value = rows[row]
@@ -74,8 +75,9 @@ class RandomCutForest:
             # Where it ends, the row equals the leaf's: it is seen as one of them.
             ended = walk[leaf]
             score[ended] += together[leaf] / (depth + np.log2(1.0 + self.mass[tree, node][leaf]))
-            inner = ~leaf & (together > 0)
-            tree, row, walk, node, together = (part[inner] for part in (tree, row, walk, node, together))
+            inner: NDArray[np.bool_] = ~leaf & (together > 0)
+            tree, row, walk, node = tree[inner], row[inner], walk[inner], node[inner]
+            together = together[inner]
             goes_left = rows[row, feature[inner]] <= self.cut[tree, node]
             node = np.where(goes_left, self.left[tree, node], self.right[tree, node])
             depth += 1
@@ -92,8 +94,7 @@ ARRAYS = ("feature", "cut", "left", "right", "mass", "low", "high")
 
 def grow(samples: "list[NDArray[np.float32]]", random: np.random.Generator) -> RandomCutForest:
     """A forest with one tree for each sample."""
-    nodes = max(2 * len(sample) - 1 for sample in samples)
-    shape = (len(samples), nodes)
+    shape = (len(samples), max(2 * len(sample) - 1 for sample in samples))
     columns = samples[0].shape[1]
     forest = RandomCutForest(
         feature=np.full(shape, _LEAF, dtype=np.int32),
@@ -117,17 +118,18 @@ def _grow_tree(
     while waiting:
         node, members = waiting.pop()
         points = sample[members]
-        low, high = points.min(axis=0), points.max(axis=0)
+        low: NDArray[np.float32] = points.min(axis=0)
+        high: NDArray[np.float32] = points.max(axis=0)
         forest.low[tree, node], forest.high[tree, node] = low, high
         forest.mass[tree, node] = len(members)
         extents = np.cumsum(high.astype(np.float64) - low)
         if extents[-1] <= 0:
             continue  # one row, or several equal ones
-        place = random.random() * extents[-1]
+        place = random.random() * float(extents[-1])
         feature = int(np.searchsorted(extents, place, side="right"))
         feature = min(feature, len(extents) - 1)
         before = extents[feature - 1] if feature else 0.0
-        cut = np.float32(low[feature] + (place - before))
+        cut = np.float32(float(low[feature]) + place - float(before))
         if not low[feature] <= cut < high[feature]:
             cut = low[feature]  # rounding; with an extent above zero this still divides
         left = points[:, feature] <= cut

@@ -6,7 +6,7 @@ Place in the flow: ``NAME_training.train(job)`` opens a ``TrainingRun`` within `
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from time import gmtime, strftime
 
@@ -19,7 +19,7 @@ from stagedoor.worker.job import Job, JobFailed
 
 
 @contextlib.contextmanager
-def explained_failures() -> Iterator[None]:
+def explained_failures() -> Generator[None]:
     """A ClientError becomes the JobFailed whose text is the job's FailureReason."""
     try:
         yield
