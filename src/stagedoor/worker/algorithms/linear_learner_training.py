@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 _SEED = 0
 _WEIGHTS_AT_MOST = 4 * 1024 * 1024
+_JUDGED_AT_MOST = 100_000  # rows of training data, where there are no validation data
+_DIVERGED = 10.0
 _LOSSES = ("mse", "absolute_loss", "rmse")
 
 
@@ -117,6 +119,7 @@ class _Learning:
 
     def __init__(self, run: TrainingRun, data: DataSet, validation: DataSet | None, outputs: int) -> None:
         self._run, self._data, self._validation = run, data, validation
+        self._judges = data if validation is None else validation
         values = run.values
         scaling = Scaling.of(data, values)
         self._loss = Loss.chosen(values, scaling.label_spread)
@@ -135,15 +138,14 @@ class _Learning:
         random = np.random.default_rng(_SEED)
         epochs, patience = values.integer("epochs"), values.integer("early_stopping_patience")
         best_metric, waited = np.inf, 0
+        untrained = float(self._mean_losses(self._judges).min())
         for epoch in range(epochs):
             began = time.monotonic()
-            train_losses = self._epoch(random)
-            log.loss("train", self._loss.objective, float(np.nanmin(train_losses)), epoch)
-            seen = train_losses
+            log.loss("train", self._loss.objective, float(self._epoch(random).min()), epoch)
+            seen = self._mean_losses(self._judges)
             if self._validation is not None:
-                seen = self._mean_losses(self._validation)
-                log.loss("validation", self._loss.objective, float(np.nanmin(seen)), epoch)
-            self._best.keep(self._models, np.where(np.isfinite(seen), seen, np.inf))
+                log.loss("validation", self._loss.objective, float(seen.min()), epoch)
+            self._best.keep(self._models, seen)
             log.progress(epoch + 1, epochs)
             log.throughput(len(self._data), time.monotonic() - began)
             criterion, metric = self._stopping_metric(seen)
@@ -160,9 +162,9 @@ class _Learning:
             if waited >= patience:
                 log.say(f"Early stop: no improvement in {patience} epochs")
                 break
-        if not np.isfinite(self._best.losses).any():
+        if self._best.losses.min() > _DIVERGED * max(untrained, 1.0):
             raise ClientError(
-                "Training diverged: every model's loss is infinite. Use a smaller learning_rate."
+                "Training diverged: models got far worse than untrained ones. Use a smaller learning_rate."
             )
         return self._chosen()
 
@@ -176,21 +178,24 @@ class _Learning:
                 total += len(rows) * self._models.learn(
                     self._data.features[rows], labels, self._row_weights(labels)
                 )
-        return total / len(self._data)
+        return np.where(np.isfinite(total), total / len(self._data), np.inf)
 
     def _mean_losses(self, rows: DataSet) -> "NDArray[np.float64]":
+        """How wrong each model is on (the first of) these rows; infinite when it cannot be said."""
+        total, count = np.zeros(len(self._candidates)), 0
         with np.errstate(over="ignore", invalid="ignore"):
-            parts = [
-                self._models.losses(rows.features[part], rows.labels[part])
-                for part in rows.batches(self._run.values.integer("mini_batch_size"))
-            ]
-        return np.sum(parts, axis=0) / len(rows)
+            for part in rows.batches(self._run.values.integer("mini_batch_size")):
+                total += self._models.losses(rows.features[part], rows.labels[part])
+                count += len(part)
+                if rows is self._data and count >= _JUDGED_AT_MOST:
+                    break
+        return np.where(np.isfinite(total), total / count, np.inf)
 
     def _stopping_metric(self, losses: "NDArray[np.float64]") -> tuple[str, float]:
         """What early stopping watches (smaller is better): the criterion if one was given, on the validation data, else the loss."""
         values = self._run.values
         name = "binary_classifier_model_selection_criteria"
-        number = int(np.nanargmin(losses)) if np.isfinite(losses).any() else 0
+        number = int(losses.argmin())
         wanted = name in values.given and values.text(name) not in ("loss_function", "cross_entropy_loss")
         if not wanted or self._validation is None or values.text("predictor_type") != "binary_classifier":
             return "loss_function", float(losses[number])
@@ -212,7 +217,7 @@ class _Learning:
     def _chosen(self) -> tuple[FinishedModel, Threshold]:
         """Of the models at their best epochs, the one that the selection criterion likes best; then the smaller loss decides."""
         self._models.weights, self._models.bias = self._best.weights, self._best.bias
-        rows = self._validation if self._validation is not None else self._data
+        rows = self._judges
         order = [
             int(number) for number in np.argsort(self._best.losses) if np.isfinite(self._best.losses[number])
         ]

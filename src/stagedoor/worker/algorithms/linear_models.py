@@ -141,9 +141,10 @@ class LinearModels:
         slope = np.asarray(batch.T @ flat).reshape(self._shape)
         slope += self._wd * self.weights
         rate = self._rate()[:, None]
-        self._weight_steps.step(self.weights, slope, rate)
+        moved_by = self._weight_steps.step(self.weights, slope, rate)
         if self._l1.any():
-            shrunk = np.maximum(np.abs(self.weights) - rate * self._l1, 0)
+            # The proximal step: towards zero by as much as the optimizer moves for a slope of l1, and no further.
+            shrunk = np.maximum(np.abs(self.weights) - (moved_by * self._l1).astype(np.float32), 0)
             self.weights = np.sign(self.weights) * shrunk
         if self._values.flag("use_bias"):
             bias_slope = gradient.sum(axis=0)

@@ -34,27 +34,30 @@ class Optimizer:
         self._first = np.zeros(shape, dtype=np.float32) if kind == "adam" or momentum else None
         self._second = np.zeros(shape, dtype=np.float32) if kind in ("adam", "rmsprop") else None
 
-    def step(self, parameters: "NDArray[Any]", gradient: "NDArray[Any]", rate: Any, rows: Any = ...) -> None:
-        """Move ``parameters[rows]`` against ``gradient``; ``rate`` is a number or an array that fits its shape."""
+    def step(self, parameters: "NDArray[Any]", gradient: "NDArray[Any]", rate: Any, rows: Any = ...) -> Any:
+        """Move ``parameters[rows]`` against ``gradient``; ``rate`` is a number or an array that fits its shape.
+
+        Gives what one unit of gradient moved each parameter by: adaptive methods have a rate for each.
+        """
         self._steps += 1
-        match self._kind:
-            case "adam":
-                assert self._first is not None
-                assert self._second is not None
-                first = self._beta_1 * self._first[rows] + (1 - self._beta_1) * gradient
-                second = self._beta_2 * self._second[rows] + (1 - self._beta_2) * gradient**2
-                self._first[rows], self._second[rows] = first, second
-                correction = np.sqrt(1 - self._beta_2**self._steps) / (1 - self._beta_1**self._steps)
-                move = correction * first / (np.sqrt(second) + self._epsilon)
-            case "rmsprop":
-                assert self._second is not None
-                second = _RMSPROP_DECAY * self._second[rows] + (1 - _RMSPROP_DECAY) * gradient**2
-                self._second[rows] = second
-                move = gradient / (np.sqrt(second) + self._epsilon)
-            case _:
-                move = gradient
+        scale: Any = rate
+        move = gradient
+        if self._kind == "adam":
+            assert self._first is not None
+            assert self._second is not None
+            move = self._beta_1 * self._first[rows] + (1 - self._beta_1) * gradient
+            second = self._beta_2 * self._second[rows] + (1 - self._beta_2) * gradient**2
+            self._first[rows], self._second[rows] = move, second
+            correction = np.sqrt(1 - self._beta_2**self._steps) / (1 - self._beta_1**self._steps)
+            scale = rate * correction / (np.sqrt(second) + self._epsilon)
+        elif self._kind == "rmsprop":
+            assert self._second is not None
+            second = _RMSPROP_DECAY * self._second[rows] + (1 - _RMSPROP_DECAY) * gradient**2
+            self._second[rows] = second
+            scale = rate / (np.sqrt(second) + self._epsilon)
         if self._momentum and self._kind != "adam":
             assert self._first is not None
-            move = self._momentum * self._first[rows] + move
+            move = self._momentum * self._first[rows] + gradient
             self._first[rows] = move
-        parameters[rows] -= (rate * move).astype(parameters.dtype)
+        parameters[rows] -= (scale * move).astype(parameters.dtype)
+        return scale
