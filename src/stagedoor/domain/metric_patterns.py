@@ -8,6 +8,8 @@ import math
 
 import regex
 
+from stagedoor.domain.required_text import required_text
+
 MATCH_TIMEOUT_S = 0.05
 TIMEOUTS_AT_MOST = 3
 LINE_CHARACTERS = 8_192
@@ -29,6 +31,7 @@ class MetricPattern:
             raise MetricPatternError(f"is not a regular expression: {error}") from error
         if self._pattern.groups < 1:
             raise MetricPatternError("has no group (…) around the value")
+        self._required = required_text(text)
         self._timeouts = 0
 
     @property
@@ -38,7 +41,8 @@ class MetricPattern:
 
     def value(self, line: str) -> float | None:
         """The number that the first group found in a line; None for none, or no finite number."""
-        if self.is_given_up:
+        # Most lines hold no metric, and the patterns are many.
+        if self._required not in line or self.is_given_up:
             return None
         try:
             # Other threads run meanwhile; the time-out bounds patterns that backtrack without end.

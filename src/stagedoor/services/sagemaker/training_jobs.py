@@ -18,7 +18,7 @@ from stagedoor.services.sagemaker import job_components, job_data, names, paging
 from stagedoor.services.sagemaker.names import TRAINING_JOB, validation
 from stagedoor.services.sagemaker.refusals import refuse, unsupported
 from stagedoor.store.records import AlreadyExistsError, Record
-from stagedoor.worker.algorithms import xgboost_metrics
+from stagedoor.worker.algorithms import specification as built_in
 
 _NOT_YET = (
     "CheckpointConfig",
@@ -44,7 +44,6 @@ _SWITCHES_NOT_YET = {
 }
 _DEFAULT_MAX_RUNTIME_S = 86_400
 _TERMINAL = ("Completed", "Failed", "Stopped")
-_METRIC_DEFINITIONS = {"xgboost": xgboost_metrics.definitions}
 
 
 def create_training_job(call: Call, request: dict[str, Any]) -> Answer:
@@ -141,7 +140,7 @@ def _described_algorithm(specification: dict[str, Any], algorithm: images.Algori
     return (
         {"EnableSageMakerMetricsTimeSeries": True}
         | specification
-        | {"MetricDefinitions": _METRIC_DEFINITIONS[algorithm.name]()}
+        | {"MetricDefinitions": built_in.specification(algorithm.name).metric_definitions}
     )
 
 

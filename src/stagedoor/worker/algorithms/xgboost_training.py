@@ -13,9 +13,10 @@ import xgboost
 from xgboost.callback import EarlyStopping, TrainingCallback
 from xgboost.core import XGBoostError
 
-from stagedoor.worker.algorithms.channels import read_channels
 from stagedoor.worker.algorithms.examples import Examples, read_examples
 from stagedoor.worker.algorithms.failures import AlgorithmError, ClientError
+from stagedoor.worker.algorithms.specification import specification
+from stagedoor.worker.algorithms.training_run import explained_failures, job_channels
 from stagedoor.worker.algorithms.xgboost_matrix import training_matrices
 from stagedoor.worker.algorithms.xgboost_metrics import METRICS, own_metrics
 from stagedoor.worker.algorithms.xgboost_parameters import XgboostParameters, read_parameters
@@ -40,15 +41,13 @@ _USER_MISTAKES = (
 
 def train(job: Job) -> None:
     """The job's entry. JobFailed (its text begins with ``ClientError:``) when the user can put the failure right."""
-    try:
+    with explained_failures():
         _train(job)
-    except ClientError as error:
-        raise JobFailed(f"ClientError: {error}") from error
 
 
 def _train(job: Job) -> None:
     parameters = read_parameters(job.config("hyperparameters") or {}, job.threads)
-    channels = read_channels(job.config("inputdataconfig") or {}, job.root / "input" / "data")
+    channels = job_channels(job, specification("xgboost"))
     _say("Determined 0 GPU(s) available on the instance.")
     for note in parameters.notes:
         _say(note, "WARNING")
