@@ -150,6 +150,7 @@ class SignedListener:
         path = request.path
         signing_name = signing_name_of(request)
         unread = WireRequest(request.method, path, request.query, request.header, b"")
+        exchange.service = services.speaks_like(unread, signing_name)
         exchange.service = services.detect(unread, signing_name)
         exchange.protocol = routes.protocol_of(models.service(exchange.service), unread)
         if exchange.service == "s3":
