@@ -28,12 +28,12 @@ from typing import IO, Any, cast
 import uvloop
 
 from stagedoor import __version__
+from stagedoor.authz import regions
 from stagedoor.authz.session_tokens import SessionTokens
 from stagedoor.domain import ids
 from stagedoor.domain.clock import SystemClock, iso8601_ms
 from stagedoor.engine.isolation import Isolation, Mode
 from stagedoor.engine.local import LocalEngine
-from stagedoor.front import regions
 from stagedoor.front.access_log import AccessLog
 from stagedoor.front.held_answers import HeldAnswers
 from stagedoor.front.listener import SignedListener
