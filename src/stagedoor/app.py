@@ -233,12 +233,12 @@ class Application:
         """Bind the listeners, then let the reconcilers make the world match the store. StartError names the port."""
         settings = self._settings
         house, engine = self._furnish()
-        public = PublicListener(house, self._health)
-        access_log = AccessLog(settings.data / "logs" / "access.jsonl", self._clock)
-        self._closing.callback(access_log.flush)
-        house = dataclasses.replace(house, try_method=public.try_method)
         logs = settings.data / "logs"
         denials = Denials(logs, house.principals, self._clock)
+        public = PublicListener(house, self._health, denials)
+        access_log = AccessLog(logs / "access.jsonl", self._clock)
+        self._closing.callback(access_log.flush)
+        house = dataclasses.replace(house, try_method=public.try_method)
         proxy = Proxy(self._ca, self.keys.proxy_password, Destinations(), offline=settings.offline)
         held = self._held_answers = HeldAnswers(house.records, settings.describe_hold_s)
         signed = SignedListener(

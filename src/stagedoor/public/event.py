@@ -4,7 +4,8 @@ Source: "Set up Lambda proxy integrations in API Gateway", input format for REST
 """
 
 import base64
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote_plus
 
@@ -36,6 +37,8 @@ class PublicRequest:
     time_s: float
     is_trial: bool = False
     """Made by TestInvokeMethod, not by a client: it came through no proxy and to no domain."""
+    identity: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Who calls, by the names of the event's ``identity``, as far as the method wanted to know."""
 
     def header(self, name: str) -> str:
         """The last value of a header, by lower-case name; empty when it is not there."""
@@ -120,6 +123,7 @@ def _request_context(request: PublicRequest, stage: DeployedStage, found: Match)
             "userArn": None,
             "userAgent": request.header("user-agent") or None,
             "user": None,
+            **request.identity,
         },
         "domainName": host,
         "deploymentId": stage.deployment_id,

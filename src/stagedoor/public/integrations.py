@@ -28,10 +28,12 @@ log = logging.getLogger(__name__)
 _STAGE_VARIABLE = re.compile(r"\$\{stageVariables\.(\w+)\}")
 
 
-def gateway_response(status: int, message: str, error_type: str, request: PublicRequest) -> Response:
+def gateway_response(
+    status: int, message: str, error_type: str, request: PublicRequest, member: str = "message"
+) -> Response:
     """API Gateway's own answer, in the form of its default gateway responses."""
     headers = [("Content-Type", "application/json"), ("x-amzn-ErrorType", error_type)]
-    return Response(status, headers + trace_headers(request), orjson.dumps({"message": message}))
+    return Response(status, headers + trace_headers(request), orjson.dumps({member: message}))
 
 
 def trace_headers(request: PublicRequest) -> list[tuple[str, str]]:

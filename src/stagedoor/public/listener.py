@@ -1,8 +1,10 @@
 """The public listener: deployed APIs and bucket websites, and nothing that needs a signature.
 
-Steps: what does the URL name -> which stage is deployed there -> which method -> its integration -> the answer.
+Steps: what does the URL name -> which stage is deployed there -> which method -> may they call it -> its
+integration -> the answer.
 """
 
+import asyncio
 import secrets
 import time
 from collections.abc import Callable
@@ -12,9 +14,11 @@ from stagedoor.domain import ids
 from stagedoor.http.message import BodyTooLargeError, Request, Response
 from stagedoor.public import integrations, match, websites
 from stagedoor.public.addressing import ApiAddress, api_address, website_address
+from stagedoor.public.authorise import DeniedError, Door
 from stagedoor.public.deployed import DeployedStage, DeployedStages
 from stagedoor.public.event import PublicRequest
 from stagedoor.services.call import House
+from stagedoor.services.denials import Denials
 from stagedoor.services.trial import Trial, TrialResult
 
 BODY_MAX_BYTES = 10 * 1024 * 1024
@@ -26,8 +30,10 @@ TRIAL_SOURCE_IP = "test-invoke-source-ip"
 class PublicListener:
     """Answers requests of the public listener; the signed listener hands its public API requests here too."""
 
-    def __init__(self, house: House, health: Callable[[], bytes]) -> None:
+    def __init__(self, house: House, health: Callable[[], bytes], denials: Denials) -> None:
         self._house = house
+        self._denials = denials
+        self._door = Door(house)
         self._health = health
         self._stages = DeployedStages(house.records)
 
@@ -75,6 +81,16 @@ class PublicListener:
         if found is None:
             return integrations.gateway_response(
                 403, "Missing Authentication Token", "MissingAuthenticationTokenException", described
+            )
+        try:
+            described = await self._door.admit(request, described, stage, found)
+        except DeniedError as denied:
+            if denied.asked is not None:
+                await asyncio.to_thread(
+                    self._denials.note, described.request_id, "execute-api", "Invoke", denied.asked
+                )
+            return integrations.gateway_response(
+                denied.status, denied.message, denied.code, described, denied.member
             )
         return await integrations.answer(self._house, described, stage, found)
 
