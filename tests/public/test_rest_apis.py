@@ -195,7 +195,63 @@ def test_test_invoke_method_runs_what_is_not_deployed(make_api: Callable[..., Ap
     context = event["requestContext"]
     assert (context["path"], context["stage"]) == ("/films", "test-invoke-stage")
     assert (context["domainName"], context["domainPrefix"]) == ("testPrefix.testDomainName", "testPrefix")
-    assert context["identity"]["sourceIp"] == "test-invoke-source-ip"
+    identity = context["identity"]
+    assert identity["sourceIp"] == "test-invoke-source-ip"
+    assert (identity["apiKey"], identity["userArn"]) == (
+        "test-invoke-api-key",
+        f"arn:aws:iam::{api.server.account_id}:root",
+    )
+
+
+def test_the_log_of_a_test_tells_every_step(make_api: Callable[..., Api]) -> None:
+    api = make_api()
+    resource_id = api.resource("{id}")
+    api.proxy(resource_id, "POST")
+    api.allow("*/*/*")
+    place = {"restApiId": api.id, "resourceId": resource_id, "httpMethod": "POST"}
+    answer = api.client.test_invoke_method(
+        **place, pathWithQueryString="/7?x=1", body="hi", headers={"A": "b"}
+    )
+    first, *lines = answer["log"].splitlines()
+    assert first.startswith("Execution log for request ")
+    texts = [line.partition(" : ")[2] for line in lines]
+    beginnings = [
+        "Starting execution for request: ",
+        "HTTP Method: POST, Resource Path: /{id}",
+        "Method request path: {id=7}",
+        "Method request query string: {x=1}",
+        "Method request headers: {A=b}",
+        "Method request body before transformations: hi",
+        "Endpoint request URI: https://lambda.us-east-1.amazonaws.com/2015-03-31/functions/arn:aws:lambda:",
+        'Endpoint request body after transformations: {"resource":"/{id}"',
+        "Sending request to https://lambda.us-east-1.amazonaws.com/",
+        "Received response. Status: 200, Integration latency: ",
+        'Endpoint response body before transformations: {"statusCode": 200',
+        "Method response body after transformations: {",
+        "Method response headers: {X-From=function",
+        "Successfully completed execution",
+        "Method completed with status: 200",
+    ]
+    assert [text[: len(beginning)] for text, beginning in zip(texts, beginnings, strict=True)] == beginnings
+    failed = api.client.test_invoke_method(**place, pathWithQueryString="/7?do=malformed")["log"]
+    assert "Execution failed: Malformed Lambda proxy response" in failed
+    assert failed.endswith("Method completed with status: 502\n")
+
+
+def test_a_function_that_is_throttled_is_500_as_on_aws(make_api: Callable[..., Api]) -> None:
+    """AWS does not hand Lambda's 429 on: without a gateway response of its own an API answers 500."""
+    api = make_api()
+    api.proxy(api.resource("films"))
+    api.deploy()
+    api.allow()
+    functions = api.server.client("lambda")
+    functions.put_function_concurrency(FunctionName=api.function_arn, ReservedConcurrentExecutions=0)
+    try:
+        status, _, body = api.call("/prod/films")
+        assert (status, json.loads(body)) == (500, {"message": "Internal server error"})
+    finally:
+        functions.delete_function_concurrency(FunctionName=api.function_arn)
+    assert api.call("/prod/films")[0] == 200
 
 
 def test_what_was_put_is_what_is_got(make_api: Callable[..., Api]) -> None:

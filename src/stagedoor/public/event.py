@@ -78,7 +78,7 @@ def proxy_event(request: PublicRequest, stage: DeployedStage, found: Match) -> d
         body = (
             base64.b64encode(request.body).decode() if is_binary else request.body.decode("utf-8", "replace")
         )
-    query = _grouped(_query_pairs(request.query))
+    query = grouped_query(request.query)
     return {
         "resource": found.resource["path"],
         "path": request.path,
@@ -150,6 +150,11 @@ def _forwarded(request: PublicRequest) -> dict[str, list[str]]:
     return _grouped(
         [(name, value) for name, value in pairs if name.lower() not in names] + list(added.items())
     )
+
+
+def grouped_query(query: str) -> dict[str, list[str]]:
+    """The parameters of a query string, decoded: all values of each, in order."""
+    return _grouped(_query_pairs(query))
 
 
 def _query_pairs(query: str) -> list[tuple[str, str]]:

@@ -12,11 +12,12 @@ from http import HTTPStatus
 
 from stagedoor.domain import ids
 from stagedoor.http.message import BodyTooLargeError, Request, Response
-from stagedoor.public import integrations, match, websites
+from stagedoor.public import event, integrations, match, websites
 from stagedoor.public.addressing import ApiAddress, api_address, website_address
 from stagedoor.public.authorise import DeniedError, Door
 from stagedoor.public.deployed import DeployedStage, DeployedStages
 from stagedoor.public.event import PublicRequest
+from stagedoor.public.execution_log import ExecutionLog
 from stagedoor.services.call import House
 from stagedoor.services.denials import Denials
 from stagedoor.services.trial import Trial, TrialResult
@@ -120,6 +121,7 @@ class PublicListener:
             secrets.token_urlsafe(11) + "=",
             self._house.clock.now(),
             is_trial=True,
+            identity=trial.identity,
         )
         found = match.match(stage.routes, described.http_method, trial.path)
         if found is None or found.resource["id"] != trial.resource_id:
@@ -128,14 +130,25 @@ class PublicListener:
                 trial.resources[trial.resource_id]["resourceMethods"][trial.http_method],
                 {},
             )
-        notes: list[str] = [f"Execution log for request {described.request_id}"]
-        response = await integrations.answer(self._house, described, stage, found, notes)
-        notes.append(f"Method completed with status: {response.status}")
+        execution = ExecutionLog(described.request_id, self._house.clock)
+        execution.request(
+            described.http_method,
+            found.resource["path"],
+            found.path_parameters,
+            event.grouped_query(described.query),
+            described.headers,
+            described.body,
+        )
+        response = await integrations.answer(self._house, described, stage, found, execution)
+        body = response.body if isinstance(response.body, bytes) else b""
+        if response.status < 500:
+            execution.response(response.status, response.headers, body)
+        execution.note(f"Method completed with status: {response.status}")
         return TrialResult(
             response.status,
             list(response.headers),
-            response.body if isinstance(response.body, bytes) else b"",
-            "\n".join(notes),
+            body,
+            str(execution),
             round((self._house.clock.monotonic() - started_s) * 1000),
         )
 
