@@ -32,6 +32,7 @@ from stagedoor.authz import regions
 from stagedoor.authz.session_tokens import SessionTokens
 from stagedoor.domain import ids
 from stagedoor.domain.clock import SystemClock, iso8601_ms
+from stagedoor.domain.terminal import printable
 from stagedoor.engine.isolation import Isolation, Mode
 from stagedoor.engine.local import LocalEngine
 from stagedoor.front.access_log import AccessLog
@@ -494,7 +495,7 @@ class _Sentence(logging.Formatter):
     """One sentence for a terminal; tracebacks go to the file alone."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return f"stagedoor: {record.getMessage()} (more: `stagedoor logs`)"
+        return f"stagedoor: {printable(record.getMessage())} (more: `stagedoor logs`)"
 
 
 def _log_to(directory: Path, level: str) -> None:
