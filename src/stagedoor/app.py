@@ -308,7 +308,10 @@ class Application:
             role_activity=RoleActivity(data / "logs"),
         )
         mode = cast(Mode, settings.isolation)
-        return house, LocalEngine(data / "scratch", mode=mode, private=[data])
+        memory_max_bytes = settings.workload_memory_max_bytes
+        return house, LocalEngine(
+            data / "scratch", mode=mode, private=[data], memory_max_bytes=memory_max_bytes
+        )
 
     def _in_background(self, work: Callable[[], object]) -> None:
         """Do in a thread what nobody waits for; the server does not end in the middle of it."""

@@ -79,6 +79,11 @@ class Settings:
         "rung of `docs/guarantees.md` is missing), `none` (resource limits alone; trust what you run).",
         "auto",
     )
+    workload_memory_max_bytes: int = _doc(
+        "Memory of a model or job, with all that it starts; who uses more is ended. 0: nine tenths of what this machine "
+        "or its container has. (Functions have their `MemorySize`.)",
+        0,
+    )
     allow_network: str = _doc(
         "Functions that may open connections to anywhere: names separated by commas, `*` stands for any letters. "
         "All others reach this server's signed listener and nothing else.",
