@@ -91,6 +91,12 @@ HEADS: dict[str, bytes] = {
     + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
     "api": b"POST /_aws/execute-api/abc/prod/x?y=1 HTTP/1.1\r\nHost: h\r\nX-Api-Key: k\r\nContent-Length: 2\r\n\r\n{}",
     "website": b"GET /_aws/s3-website/bucket/a/../b%20 HTTP/1.1\r\nHost: b.s3-website.localhost\r\nIf-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT\r\n\r\n",
+    "upload": b"POST /bucket HTTP/1.1\r\nHost: h\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: 167\r\n\r\n"
+    b'--b\r\nContent-Disposition: form-data; name="key"\r\n\r\na/${filename}\r\n--b\r\nContent-Disposition: form-data; name="file";'
+    b' filename="x"\r\nContent-Type: a/b\r\n\r\ncontent\r\n--b--\r\n',
+    "package": b"GET /_stagedoor/function-code/"
+    + b"a" * 64
+    + b".zip?Expires=9999999999&Signature=abc HTTP/1.1\r\nHost: h\r\n\r\n",
     "connect": b"CONNECT sts.amazonaws.com:443 HTTP/1.1\r\nHost: sts.amazonaws.com:443\r\nProxy-Authorization: Basic eDp5\r\n\r\n",
     "preflight": b"OPTIONS /bucket/key HTTP/1.1\r\nHost: h\r\nOrigin: http://x\r\nAccess-Control-Request-Method: PUT\r\n\r\n",
 }

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from stagedoor.authz import regions, sigv4
 from stagedoor.authz.caller import ANONYMOUS, Caller
-from stagedoor.authz.sigv4 import Reason, Signature, SignatureError
+from stagedoor.authz.sigv4 import Reason, Scope, Signature, SignatureError
 from stagedoor.http.message import Request
 from stagedoor.services.call import House
 from stagedoor.services.principals import UNKNOWN_SECRET
@@ -29,21 +29,20 @@ class Claim(NamedTuple):
     unknown: SignatureError | None
 
 
-def check_scope(signature: Signature, signing_name: str) -> None:
+def check_scope(scope: Scope, signing_name: str, *, presigned: bool) -> None:
     """SignatureError unless the credential scope names this service and a region that AWS has."""
-    scope = signature.scope
     if scope.service != signing_name and not (signing_name == "s3" and scope.service == "s3express"):
         raise SignatureError(
             Reason.SCOPE_SERVICE,
             f"Credential should be scoped to correct service: '{signing_name}'.",
-            presigned=signature.presigned,
+            presigned=presigned,
             details={"stated": scope.service[:60], "expected": signing_name},
         )
     if not regions.is_region(scope.region):
         raise SignatureError(
             Reason.SCOPE_REGION,
             f"Credential should be scoped to a valid region, not '{scope.region[:60]}'.",
-            presigned=signature.presigned,
+            presigned=presigned,
             details={"stated": scope.region[:60]},
         )
 
@@ -62,7 +61,7 @@ def look_up(
 def claim(request: Request, signing_name: str, house: House, now: float) -> Claim:
     """What the request states, as far as that can be said without its body. SignatureError."""
     signature = sigv4.parse(request.header, request.query)
-    check_scope(signature, signing_name)
+    check_scope(signature.scope, signing_name, presigned=signature.presigned)
     sigv4.check_time(signature, now, house.settings.clock_skew_s)
     return Claim(signature, *look_up(house, signature.access_key_id, signature.session_token, now))
 
