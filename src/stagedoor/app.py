@@ -28,12 +28,13 @@ from typing import IO, Any, cast
 import uvloop
 
 from stagedoor import __version__
+from stagedoor.authz import regions
 from stagedoor.authz.session_tokens import SessionTokens
 from stagedoor.domain import ids
 from stagedoor.domain.clock import SystemClock, iso8601_ms
+from stagedoor.domain.terminal import printable
 from stagedoor.engine.isolation import Isolation, Mode
 from stagedoor.engine.local import LocalEngine
-from stagedoor.front import regions
 from stagedoor.front.access_log import AccessLog
 from stagedoor.front.held_answers import HeldAnswers
 from stagedoor.front.listener import SignedListener
@@ -233,12 +234,12 @@ class Application:
         """Bind the listeners, then let the reconcilers make the world match the store. StartError names the port."""
         settings = self._settings
         house, engine = self._furnish()
-        public = PublicListener(house, self._health)
-        access_log = AccessLog(settings.data / "logs" / "access.jsonl", self._clock)
-        self._closing.callback(access_log.flush)
-        house = dataclasses.replace(house, try_method=public.try_method)
         logs = settings.data / "logs"
         denials = Denials(logs, house.principals, self._clock)
+        public = PublicListener(house, self._health, denials)
+        access_log = AccessLog(logs / "access.jsonl", self._clock)
+        self._closing.callback(access_log.flush)
+        house = dataclasses.replace(house, try_method=public.try_method)
         proxy = Proxy(self._ca, self.keys.proxy_password, Destinations(), offline=settings.offline)
         held = self._held_answers = HeldAnswers(house.records, settings.describe_hold_s)
         signed = SignedListener(
@@ -307,7 +308,10 @@ class Application:
             role_activity=RoleActivity(data / "logs"),
         )
         mode = cast(Mode, settings.isolation)
-        return house, LocalEngine(data / "scratch", mode=mode, private=[data])
+        memory_max_bytes = settings.workload_memory_max_bytes
+        return house, LocalEngine(
+            data / "scratch", mode=mode, private=[data], memory_max_bytes=memory_max_bytes
+        )
 
     def _in_background(self, work: Callable[[], object]) -> None:
         """Do in a thread what nobody waits for; the server does not end in the middle of it."""
@@ -494,7 +498,7 @@ class _Sentence(logging.Formatter):
     """One sentence for a terminal; tracebacks go to the file alone."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return f"stagedoor: {record.getMessage()} (more: `stagedoor logs`)"
+        return f"stagedoor: {printable(record.getMessage())} (more: `stagedoor logs`)"
 
 
 def _log_to(directory: Path, level: str) -> None:

@@ -4,12 +4,13 @@
 """
 
 import dataclasses
+import difflib
 import ipaddress
 import math
 import re
 import tomllib
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,11 @@ class Settings:
         "rung of `docs/guarantees.md` is missing), `none` (resource limits alone; trust what you run).",
         "auto",
     )
+    workload_memory_max_bytes: int = _doc(
+        "Memory of a model or job, with all that it starts; who uses more is ended. 0: nine tenths of what this machine "
+        "or its container has. (Functions have their `MemorySize`.)",
+        0,
+    )
     allow_network: str = _doc(
         "Functions that may open connections to anywhere: names separated by commas, `*` stands for any letters. "
         "All others reach this server's signed listener and nothing else.",
@@ -105,6 +111,11 @@ class Settings:
     log_level: str = _doc("Level of the server's own log: `debug`, `info`, `warning`, `error`.", "info")
 
 
+# Variables that are no settings: Kubernetes and container links make them for a service of this name, the others are the
+# tests' own.
+_FOREIGN_VARIABLE = re.compile(
+    r"STAGEDOOR_(SERVICE_HOST|SERVICE_PORT\w*|PORT|PORT_\d+_(TCP|UDP)\w*|CHROMIUM|TEST_\w+)"
+)
 _NUMBERS = [name for name, wanted in typing.get_type_hints(Settings).items() if wanted in (int, float)]
 _SWITCHES = {
     "true": True,
@@ -223,8 +234,9 @@ def load(flags: Mapping[str, Any], environment: Mapping[str, str], file: Path | 
             if name not in types:
                 raise SettingError(f"{file} sets {name!r}, which is no setting. See docs/settings.md.")
             values[name] = _convert(name, value, types[name], str(file))
+    _refuse_unknown_variables(types, environment)
     for name, wanted in types.items():
-        variable = f"STAGEDOOR_{name.upper()}"
+        variable = _variable(name)
         if environment.get(variable):
             values[name] = _convert(name, environment[variable], wanted, variable)
     for name, value in flags.items():
@@ -235,10 +247,29 @@ def load(flags: Mapping[str, Any], environment: Mapping[str, str], file: Path | 
     return settings
 
 
+def _variable(name: str) -> str:
+    return f"STAGEDOOR_{name.upper()}"
+
+
+def _refuse_unknown_variables(names: Iterable[str], environment: Mapping[str, str]) -> None:
+    """A misspelt setting would leave its default in force, and nobody would know."""
+    known = {_variable(name) for name in names}
+    for variable in sorted(environment):
+        if not variable.startswith("STAGEDOOR_") or not environment[variable] or variable in known:
+            continue
+        if _FOREIGN_VARIABLE.fullmatch(variable):
+            continue
+        near = difflib.get_close_matches(variable.upper(), known, 1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise SettingError(
+            f"{variable} is set, which is no setting: {hint}docs/settings.md has them all. Unset it to go on."
+        )
+
+
 def documentation() -> list[tuple[str, str, str, str]]:
     """For ``docs/settings.md``: (name, variable, default, text) of every setting."""
     rows: list[tuple[str, str, str, str]] = []
     for item in dataclasses.fields(Settings):
         default = "" if item.default is dataclasses.MISSING else str(item.default)
-        rows.append((item.name, f"STAGEDOOR_{item.name.upper()}", default, item.metadata["doc"]))
+        rows.append((item.name, _variable(item.name), default, item.metadata["doc"]))
     return rows

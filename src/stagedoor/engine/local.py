@@ -26,7 +26,7 @@ from stagedoor.engine.interface import (
 from stagedoor.engine.isolation import Isolation, Users
 from stagedoor.engine.output_pipe import OutputPipe
 from stagedoor.engine.runtimes import Runtime, default_runtimes
-from stagedoor.engine.usage_watch import Limited, UsageWatch
+from stagedoor.engine.usage_watch import Limited, UsageWatch, machine_memory_bytes
 from stagedoor.engine.warm_parent import WarmParent, inherited_environment
 from stagedoor.worker.assignment import Assignment
 from stagedoor.worker.confine import MAX_PROCESSES
@@ -59,6 +59,7 @@ class LocalEngine:
     """Runs workloads as processes of this machine. ``root`` is where scratch directories are made.
 
     ``mode`` is how isolated they are (``worker.confine``); ``private`` are folders that they must never see.
+    ``memory_max_bytes`` is for workloads that name no limit; None or 0: most of what the machine has.
     """
 
     def __init__(
@@ -68,10 +69,12 @@ class LocalEngine:
         *,
         mode: isolation.Mode = "auto",
         private: Iterable[Path] = (),
+        memory_max_bytes: int | None = None,
     ) -> None:
         self._root = root.absolute()
         self._mode: isolation.Mode = mode
         self._private = tuple(private)
+        self._memory_max_bytes = memory_max_bytes or _most_of_the_memory()
         self._users = Users()
         # Numbers of several servers on one machine must differ: see ``worker.descendants``.
         self._first_tag = secrets.randbelow(2**20) * 2**20
@@ -298,7 +301,8 @@ class LocalEngine:
                 workload.id,
                 run.tag,
                 run.parent.pid,
-                workload.memory_limit_bytes,
+                # Models and jobs reserve more than they use, so that theirs is watched and is no limit of the kernel's.
+                workload.memory_limit_bytes or self._memory_max_bytes,
                 MAX_PROCESSES[workload.kind] if self._mode != "none" else None,
             )
 
@@ -322,6 +326,11 @@ class LocalEngine:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+def _most_of_the_memory() -> int | None:
+    size_bytes = machine_memory_bytes()
+    return None if size_bytes is None else size_bytes * 9 // 10
 
 
 def _see_failure(task: asyncio.Task[Placement]) -> None:

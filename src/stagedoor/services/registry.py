@@ -74,6 +74,8 @@ MODULES: dict[str, tuple[str, ...]] = {
         "stages",
         "method_tests",
         "tags",
+        "api_keys",
+        "usage_plans",
     ),
     "logs": ("groups", "streams", "events"),
     "cloudwatch": ("metric_data", "metric_statistics"),
