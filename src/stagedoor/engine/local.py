@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from stagedoor.engine import isolation, scratch
+from stagedoor.engine.environments import Environments
 from stagedoor.engine.interface import (
     Condition,
     EngineError,
     ExitListener,
     OutputListener,
     Placement,
+    RuntimeUnavailableError,
     Workload,
 )
 from stagedoor.engine.isolation import Isolation, Users
@@ -59,6 +61,7 @@ class LocalEngine:
     """Runs workloads as processes of this machine. ``root`` is where scratch directories are made.
 
     ``mode`` is how isolated they are (``worker.confine``); ``private`` are folders that they must never see.
+    ``environments`` makes those that ``prepare`` is asked for.
     """
 
     def __init__(
@@ -68,6 +71,7 @@ class LocalEngine:
         *,
         mode: isolation.Mode = "auto",
         private: Iterable[Path] = (),
+        environments: Environments | None = None,
     ) -> None:
         self._root = root.absolute()
         self._mode: isolation.Mode = mode
@@ -77,6 +81,7 @@ class LocalEngine:
         self._first_tag = secrets.randbelow(2**20) * 2**20
         self._runtimes = default_runtimes() if runtimes is None else dict(runtimes)
         self._parents = {name: WarmParent(name, runtime, self) for name, runtime in self._runtimes.items()}
+        self._environments = environments
         self._probes: dict[str, asyncio.Task[Isolation]] = {}
         self._runs: dict[str, _Run] = {}
         self._count = 0
@@ -94,7 +99,8 @@ class LocalEngine:
         self._on_output, self._on_exit = on_output, on_exit
         self._sockets = await asyncio.to_thread(scratch.settle, self._root)
         for name, parent in self._parents.items():
-            self._keep(self._warm_up(name, parent))
+            if not self._runtimes[name].is_lazy:
+                self._keep(self._warm_up(name, parent))
         self._usage_watch = asyncio.ensure_future(UsageWatch(self._limited, self._kill).run())
 
     async def start(self, workload: Workload) -> Placement:
@@ -103,7 +109,7 @@ class LocalEngine:
         if run is None:
             if self._sockets is None or self._is_closing:
                 raise EngineError("the engine is not open")
-            parent = self._parents.get(workload.runtime)
+            parent = self._parents.get(workload.runtime) or self._parent_of_environment(workload.runtime)
             if parent is None:
                 raise EngineError(
                     f"there is no runtime {workload.runtime!r} here; there are {sorted(self._parents)}"
@@ -114,6 +120,27 @@ class LocalEngine:
         assert run.starting is not None
         # Whoever gives up waiting does not leave the start half done: it goes on, and ``stop`` ends it.
         return await asyncio.shield(run.starting)
+
+    async def prepare(self, runtime: str, requirements: str) -> str:
+        """See ``Engine.prepare``."""
+        base = self._runtimes.get(runtime)
+        if base is None or self._environments is None:
+            raise RuntimeUnavailableError(
+                f"there is nothing here that could install requirements for {runtime}"
+            )
+        return await self._environments.prepare(runtime, base, requirements)
+
+    def _parent_of_environment(self, name: str) -> WarmParent | None:
+        """The parent of a runtime that ``prepare`` made, in this life of the server or an earlier one."""
+        base = self._runtimes.get(name.partition("@")[0])
+        if base is None or self._environments is None:
+            return None
+        runtime = self._environments.runtime(name, base)
+        if runtime is None:
+            return None
+        self._runtimes[name] = runtime
+        parent = self._parents[name] = WarmParent(name, runtime, self)
+        return parent
 
     async def inspect(self, workload_id: str) -> Condition:
         """See ``Engine.inspect``."""

@@ -18,7 +18,7 @@ class Runtime:
     times as fast without pandas and scikit-learn). ``path`` goes in front of ``sys.path``. ``environment`` is for the
     parent's imports only. ``start`` is ``spawn`` where fork is unsafe: on macOS (numpy loads Accelerate, and the
     Objective-C runtime aborts forked children) and for what initialises a GPU; each workload then pays the imports.
-    ``hint`` tells a person what to do when the imports fail.
+    ``hint`` tells a person what to do when the imports fail. ``is_lazy``: its parent is started when first needed.
     """
 
     python: Path = field(default_factory=lambda: Path(sys.executable))
@@ -28,12 +28,27 @@ class Runtime:
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
     start: Literal["fork", "spawn"] = "spawn" if sys.platform == "darwin" else "fork"
     hint: str = ""
+    is_lazy: bool = False
 
 
-def default_runtimes() -> dict[str, Runtime]:
-    """The runtimes on the server's own Python: ``xgboost`` for models and training, ``python`` for functions."""
-    return {
+FRAMEWORKS: Mapping[str, tuple[str, ...]] = {
+    "sklearn": ("numpy", "sklearn"),
+    "pytorch": ("numpy", "torch"),
+    "huggingface": ("numpy", "torch", "transformers"),
+}
+"""Runtimes for scripts of the user, and what makes each what it is."""
+
+
+def default_runtimes(pythons: Mapping[str, Path] | None = None) -> dict[str, Runtime]:
+    """``xgboost`` (models, training), ``python`` (functions, plain scripts) and those of the frameworks.
+
+    ``pythons`` names interpreters of other environments for some of them; all others are the server's own Python.
+    """
+    own = Path(sys.executable)
+    chosen = dict(pythons or {})
+    runtimes = {
         "xgboost": Runtime(
+            python=chosen.get("xgboost", own),
             modules=("numpy", "scipy.sparse", "xgboost"),
             hidden_modules=("pandas", "sklearn", "pyarrow", "dask", "matplotlib"),
             # OpenMP threads that wait for each other must not spin: where other processes want the same cores, training
@@ -43,3 +58,13 @@ def default_runtimes() -> dict[str, Runtime]:
         ),
         "python": Runtime(modules=("stagedoor.worker.warm_boto3",)),
     }
+    for name, modules in FRAMEWORKS.items():
+        python = chosen.get(name, own)
+        runtimes[name] = Runtime(
+            python=python,
+            modules=modules,
+            environment={"OMP_WAIT_POLICY": "PASSIVE"},
+            hint=f"Install the framework with: pip install 'stagedoor[{name}]'",
+            is_lazy=True,
+        )
+    return runtimes

@@ -14,9 +14,11 @@ from pathlib import Path
 
 from stagedoor.domain.clock import Clock
 from stagedoor.domain.ids import resource_suffix
-from stagedoor.engine.interface import Engine, EngineError, Workload
+from stagedoor.engine.interface import Engine, EngineError, RuntimeUnavailableError, Workload
+from stagedoor.reconcile import programs
 from stagedoor.reconcile.jobs.slots import JobSlots
 from stagedoor.reconcile.jobs.stop_signal import StoppedError, StopSignal
+from stagedoor.reconcile.role_access import RoleAccess
 from stagedoor.reconcile.training import documents, staging
 from stagedoor.reconcile.training.final_metrics import FinalMetrics
 from stagedoor.reconcile.training.outcome import Outcome, outcome
@@ -65,8 +67,10 @@ class TrainingJobs:
         clock: Clock,
         directory: Path,
         *,
+        access: RoleAccess | None = None,
         stop_grace_s: float = STOP_GRACE_S,
     ) -> None:
+        self._access = access
         self._stores = stores
         self._engine = engine
         self._logs = logs
@@ -107,6 +111,8 @@ class TrainingJobs:
             change = partial(_stopped, stop=stop)
         except DownloadError as error:
             change = _failed(f"ClientError: {error}")
+        except (programs.SourceError, RuntimeUnavailableError) as error:
+            change = _failed(f"ClientError: {error}")
         except EngineError as error:
             change = _failed(f"InternalServerError: The training process could not be started: {error}")
         except (OSError, objects_io.ObjectChangedError) as error:
@@ -125,6 +131,11 @@ class TrainingJobs:
         files = await asyncio.to_thread(
             staging.stage, document, directory, stores.objects, stores.contents, stop.check
         )
+        program = programs.of(document)
+        if program is not None:
+            files |= await asyncio.to_thread(
+                programs.stage_source, program, directory / "source", stores.objects, stores.contents
+            )
         await self._change(key, documents.training)
         place = LogPlace(
             key.account_id,
@@ -133,6 +144,11 @@ class TrainingJobs:
             f"{document['TrainingJobName']}/algo-1-{int(self._clock.now())}",
         )
         left = await self._train(document, workload_id, files, place, stop)
+        if program is not None and left.requirements and stop.cause is None:
+            await self._engine.stop(workload_id, 0)
+            ready = await stop.unless_set(self._engine.prepare(program["runtime"], left.requirements))
+            document = document | {"program": programs.prepared(program, ready)}
+            left = await self._train(document, workload_id, files, place, stop)
         if stop.cause is None and left.reason:
             return _failed(left.reason)
         await self._change(key, documents.uploading)
@@ -151,13 +167,25 @@ class TrainingJobs:
     ) -> Outcome:
         """Run the algorithm's process to its end."""
         algorithm = document["algorithm"]
+        program = programs.of(document)
         config = staging.configuration(document)
+        variables, ports = {"AWS_REGION": place.region}, ()
+        if program is not None and self._access is not None:
+            variables, ports = await asyncio.to_thread(
+                programs.job_access,
+                program,
+                self._access,
+                document,
+                document["TrainingJobName"],
+                place.region,
+            )
         workload = Workload(
             id=workload_id,
             kind="job",
-            runtime=algorithm,
+            runtime=programs.runtime(program) if program else algorithm,
             spec={
-                "entry": f"{algorithm}_training:train",
+                "entry": programs.job_entry(program) if program else f"{algorithm}_training:train",
+                "options": programs.job_options(program) if program else {},
                 "name": document["TrainingJobName"],
                 "config": config,
                 "channels": list(config["inputdataconfig"]),
@@ -165,7 +193,7 @@ class TrainingJobs:
                 "pack_output": True,
             },
             environment={
-                "AWS_REGION": place.region,
+                **variables,
                 "OMP_WAIT_POLICY": "PASSIVE",  # see engine.runtimes; for processes that are not forked
                 "TRAINING_JOB_NAME": document["TrainingJobName"],
                 "TRAINING_JOB_ARN": document["TrainingJobArn"],
@@ -173,6 +201,7 @@ class TrainingJobs:
             },
             files=files,
             threads=self._slots.threads,
+            connect_ports=ports,
         )
         exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._exits[workload_id] = exited

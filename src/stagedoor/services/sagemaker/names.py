@@ -28,8 +28,9 @@ ENDPOINT_CONFIG: Final = ResourceType(
 ENDPOINT: Final = ResourceType("sagemaker.endpoint", "endpoint", "endpoint")
 TRAINING_JOB: Final = ResourceType("sagemaker.training_job", "training-job", "training job")
 TRANSFORM_JOB: Final = ResourceType("sagemaker.transform_job", "transform-job", "transform job")
+PROCESSING_JOB: Final = ResourceType("sagemaker.processing_job", "processing-job", "processing job")
 
-TYPES: Final = (MODEL, ENDPOINT_CONFIG, ENDPOINT, TRAINING_JOB, TRANSFORM_JOB)
+TYPES: Final = (MODEL, ENDPOINT_CONFIG, ENDPOINT, TRAINING_JOB, TRANSFORM_JOB, PROCESSING_JOB)
 
 
 def validation(message: str) -> AwsError:

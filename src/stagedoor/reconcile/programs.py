@@ -1,0 +1,152 @@
+"""Programs of the user in jobs and models: what the engine is told of them, and the environments that they ask for.
+
+Place in the flow: ``training``, ``processing``, ``transform`` and ``endpoints`` build their workloads with these. A record's ``program``
+is what ``services.sagemaker.programs`` made of the request. A workload that finds a requirements.txt ends at once with its text;
+the environment is made by the engine, and the same program is started again in it (``prepared``).
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from stagedoor.engine.interface import Workload
+from stagedoor.reconcile.role_access import RoleAccess
+from stagedoor.store import objects_io
+from stagedoor.store.contents import ContentDamagedError, Contents
+from stagedoor.store.job_inputs import InputError, Location
+from stagedoor.store.object_rows import ObjectRows
+
+SOURCE_FILE = "source.tar.gz"
+_ENTRIES = {
+    "script": "stagedoor.worker.script_training:train",
+    "command": "stagedoor.worker.container_entry:run",
+}
+_SERVING = "stagedoor.worker.script_serving"
+_MODEL_CREDENTIALS_S = 7 * 86_400.0
+_SPARE_S = 3600.0
+
+Program = dict[str, Any]
+
+
+class SourceError(Exception):
+    """The source of a program cannot be had; the text is for a FailureReason."""
+
+
+def of(document: Mapping[str, Any]) -> Program | None:
+    """A record's program; None for what a built-in algorithm does."""
+    return document.get("program")
+
+
+def prepared(program: Mapping[str, Any], runtime: str) -> Program:
+    """The same program, in the environment that was made for its requirements."""
+    return {**program, "prepared": runtime}
+
+
+def runtime(program: Mapping[str, Any]) -> str:
+    """The engine's name of where it runs."""
+    return str(program.get("prepared") or program["runtime"])
+
+
+def job_entry(program: Mapping[str, Any]) -> str:
+    """The entry of its job in the worker."""
+    return _ENTRIES[program["kind"]]
+
+
+def job_options(program: Mapping[str, Any]) -> dict[str, Any]:
+    """What the entry reads as its options."""
+    return {
+        "framework": program["runtime"],
+        "version": program["version"],
+        "is_prepared": "prepared" in program,
+        "command": program.get("command", []),
+    }
+
+
+def job_access(
+    program: Mapping[str, Any], access: RoleAccess, document: Mapping[str, Any], name: str, region: str
+) -> tuple[dict[str, str], tuple[int, ...] | None]:
+    """Variables and ports of a job's program: none with network isolation. Blocks."""
+    if not program["network"]:
+        return {"AWS_REGION": region, "AWS_DEFAULT_REGION": region}, ()
+    limit_s = float(document["StoppingCondition"]["MaxRuntimeInSeconds"])
+    return access.variables(document["RoleArn"], region, limit_s + _SPARE_S), access.connect_ports(name)
+
+
+def stage_source(
+    program: Mapping[str, Any], directory: Path, objects: ObjectRows, contents: Contents
+) -> dict[str, Path]:
+    """Copy the source archive of a training script below ``directory``: name in the job's directory -> file. Blocks."""
+    uri = program.get("source")
+    if uri is None:
+        return {}
+    try:
+        location = Location.parse(uri)
+        row = objects.get(location.bucket, location.key) if objects.find_bucket(location.bucket) else None
+        if row is None:
+            raise SourceError(f"the source at sagemaker_submit_directory {uri} does not exist")
+        directory.mkdir(parents=True, exist_ok=True)
+        path = directory / SOURCE_FILE
+        objects_io.read_to(objects, contents, row, path)
+    except (InputError, objects_io.ObjectChangedError, ContentDamagedError) as error:
+        raise SourceError(
+            f"the source at sagemaker_submit_directory {uri} cannot be read: {error}"
+        ) from error
+    return {SOURCE_FILE: path}
+
+
+def model_workload(
+    workload_id: str,
+    name: str,
+    model: Mapping[str, Any],
+    files: Mapping[str, Path],
+    environment: Mapping[str, str],
+    *,
+    access: RoleAccess | None,
+    region: str,
+    threads: int = 1,
+) -> Workload:
+    """A model's worker: its algorithm, or the user's script. ``model`` has ``algorithm`` and maybe ``program``. Blocks.
+
+    ``files``: ``model.tar.gz`` and, where the program's source is elsewhere, ``source.tar.gz``.
+    """
+    program = of(model)
+    if program is None:
+        return Workload(
+            id=workload_id,
+            kind="model",
+            runtime=model["algorithm"],
+            spec={
+                "algorithm": f"{model['algorithm']}_serving",
+                "name": name,
+                "model_archive": "model.tar.gz",
+            },
+            environment=environment,
+            files=files,
+            threads=threads,
+        )
+    variables: dict[str, str] = {}
+    ports: tuple[int, ...] | None = ()
+    if access is not None and program["network"]:
+        variables = access.variables(program.get("role"), region, _MODEL_CREDENTIALS_S)
+        ports = access.connect_ports(name)
+    return Workload(
+        id=workload_id,
+        kind="model",
+        runtime=runtime(program),
+        spec={
+            "algorithm": _SERVING,
+            "name": name,
+            "model_archive": "model.tar.gz",
+            "options": {
+                "framework": program["runtime"],
+                "version": program["version"],
+                "is_prepared": "prepared" in program,
+                "source": SOURCE_FILE if SOURCE_FILE in files else "",
+            },
+            "max_batch_count": 1,  # the user's functions take one request each
+        },
+        environment={**variables, **environment},
+        files=files,
+        threads=threads,
+        connect_ports=ports,
+    )
