@@ -164,6 +164,18 @@ class Workbench(Desk):
         self.sagemaker.create_processing_job(**self.processing_request(stem, command, **members))
         return self.ended_processing(stem)
 
+    def python_request(self, stem: str, text: str, **members: Any) -> dict[str, Any]:
+        """A processing job whose input ``script`` is a Python program that it runs."""
+        self.put("code/script.py", text)
+        inputs = [self.processing_input("script", "code/script.py"), *members.pop("ProcessingInputs", [])]
+        command = ["python3", "/opt/ml/processing/input/script/script.py"]
+        return self.processing_request(stem, command, ProcessingInputs=inputs, **members)
+
+    def ran_python(self, stem: str, text: str, **members: Any) -> dict[str, Any]:
+        """Run it to its end and describe it."""
+        self.sagemaker.create_processing_job(**self.python_request(stem, text, **members))
+        return self.ended_processing(stem)
+
     def ended_processing(self, stem: str) -> dict[str, Any]:
         return waited(
             lambda: self.sagemaker.describe_processing_job(ProcessingJobName=self.name(stem)),

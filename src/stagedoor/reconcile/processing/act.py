@@ -75,6 +75,7 @@ class _Run:
     stop: StopSignal
     began: int
     instances: list[_Instance] = field(default_factory=list[_Instance])
+    reason: str = ""
 
 
 class ProcessingJobs:
@@ -181,11 +182,10 @@ class ProcessingJobs:
             run.program = programs.prepared(run.program, ready)
             await self._process(run)
         message = next((each.exit_message for each in run.instances if each.exit_message), "")
-        reason = next((each.left.reason for each in run.instances if each.left and each.left.reason), "")
         if run.stop.cause is not None:
             return _ended("Stopped", exit_message=message)
-        if reason:
-            return _ended("Failed", reason=reason, exit_message=message)
+        if run.reason:
+            return _ended("Failed", reason=run.reason, exit_message=message)
         return _ended("Completed", exit_message=message)
 
     def _uploads(self, document: Document, directory: Path) -> list[tuple[dict[str, Any], Uploads]]:
@@ -210,7 +210,8 @@ class ProcessingJobs:
         try:
             for done in asyncio.as_completed(tasks):
                 left = await done
-                if left.reason:
+                if left.reason and not run.reason:
+                    run.reason = left.reason  # how the others end now is a consequence
                     for instance in run.instances:
                         await self._engine.terminate(instance.workload_id)
         finally:

@@ -41,7 +41,7 @@ def create_model(call: Call, request: dict[str, Any]) -> Answer:
     if role_arn is not None:
         roles.require_role(call, role_arn)
     artifact = artifacts.find(call, artifacts.model_data_url(container, path), role_arn)
-    program = programs.of_model(call, container, algorithm, role_arn)
+    program = programs.of_model(call, request, container, algorithm)
     arn = names.arn(call, MODEL, name)
     document = (
         {member: value for member, value in request.items() if member != "Tags"}

@@ -69,12 +69,13 @@ def of_processing(request: Mapping[str, Any], algorithm: images.Algorithm) -> Pr
 
 
 def of_model(
-    call: Call, container: Mapping[str, Any], algorithm: images.Algorithm, role_arn: str | None
+    call: Call, request: Mapping[str, Any], container: Mapping[str, Any], algorithm: images.Algorithm
 ) -> Program | None:
     """A model's program; None for a model that a built-in algorithm serves.
 
     Its source is looked up now, like model data; ValidationException when it is not there.
     """
+    role_arn: str | None = request.get("ExecutionRoleArn")
     environment: Mapping[str, str] = container.get("Environment", {})
     if algorithm.is_builtin and not (algorithm.framework and environment.get("SAGEMAKER_PROGRAM")):
         return None
@@ -82,7 +83,7 @@ def of_model(
         "kind": "script",
         "runtime": algorithm.framework,
         "version": algorithm.version,
-        "network": True,
+        "network": not request.get("EnableNetworkIsolation", False),
         "role": role_arn,
     }
     submitted = environment.get("SAGEMAKER_SUBMIT_DIRECTORY", "")
