@@ -24,6 +24,8 @@ _ENTRIES = {
 _SERVING = "stagedoor.worker.script_serving"
 _MODEL_CREDENTIALS_S = 7 * 86_400.0
 _SPARE_S = 3600.0
+# Where there is no network, pip shall say at once that a package is not there.
+_NO_PACKAGES = {"PIP_NO_INDEX": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
 
 Program = dict[str, Any]
 
@@ -67,9 +69,11 @@ def job_access(
 ) -> tuple[dict[str, str], tuple[int, ...] | None]:
     """Variables and ports of a job's program: none with network isolation. Blocks."""
     if not program["network"]:
-        return {"AWS_REGION": region, "AWS_DEFAULT_REGION": region}, ()
+        return {"AWS_REGION": region, "AWS_DEFAULT_REGION": region, **_NO_PACKAGES}, ()
     limit_s = float(document["StoppingCondition"]["MaxRuntimeInSeconds"])
-    return access.variables(document["RoleArn"], region, limit_s + _SPARE_S), access.connect_ports(name)
+    variables = access.variables(document["RoleArn"], region, limit_s + _SPARE_S)
+    ports = access.connect_ports(name)
+    return variables | (_NO_PACKAGES if ports is not None else {}), ports
 
 
 def stage_source(
