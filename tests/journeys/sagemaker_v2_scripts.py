@@ -28,7 +28,7 @@ np.savetxt(work / "table.csv", np.column_stack([labels, features]), delimiter=",
 table = session.upload_data(str(work / "table.csv"), key_prefix=f"{prefix}/in")
 kept = {}
 
-arguments = {"arguments": ["--rows", "200"], "wait": True, "logs": True}
+arguments = {"arguments": ["--rows", "200"]}
 places = {
     "inputs": [ProcessingInput(source=table, destination="/opt/ml/processing/input")],
 }
@@ -61,7 +61,7 @@ scripted = ScriptProcessor(
     instance_type="ml.m5.large",
     sagemaker_session=session,
 )
-scripted.run(code=str(work / "process.py"), outputs=output("script"), **places, **arguments)
+scripted.run(code=str(work / "process.py"), outputs=output("script"), logs=False, **places, **arguments)
 kept["script"] = count("script")
 framework = FrameworkProcessor(
     SKLearn,
@@ -73,7 +73,12 @@ framework = FrameworkProcessor(
     code_location=f"s3://{bucket}/{prefix}/code",
 )
 framework.run(
-    code="process.py", source_dir=str(work / "source"), outputs=output("framework"), **places, **arguments
+    code="process.py",
+    source_dir=str(work / "source"),
+    outputs=output("framework"),
+    logs=False,
+    **places,
+    **arguments,
 )
 kept["framework"] = count("framework")
 

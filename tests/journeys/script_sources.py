@@ -78,10 +78,10 @@ def write(folder: Path) -> Path:
     source.mkdir()
     (source / "train.py").write_text(TRAIN_SKLEARN)
     (source / "columns.py").write_text("LABEL = 0\n")
-    (source / "requirements.txt").write_text("iniconfig==2.1.0\n")
+    (source / "requirements.txt").write_text("stagedoor-probe==1.0\n")
     (folder / "boost.py").write_text(TRAIN_XGBOOST)
     (folder / "process.py").write_text(PROCESS)
     (source / "process.py").write_text(
-        PROCESS.replace("import pandas", "import columns, iniconfig\nimport pandas")
+        PROCESS.replace("import pandas", "import columns, stagedoor_probe\nimport pandas")
     )
     return source

@@ -5,6 +5,7 @@ import os
 import tarfile
 import tempfile
 import textwrap
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -28,11 +29,37 @@ def runtime_pythons() -> str:
     return ",".join([*found, *([f"pytorch={torch}"] if torch else [])])
 
 
+def _wheel(folder: Path) -> None:
+    """A package ``stagedoor-probe`` whose .pth file leaves a mark in ``folder`` when a Python that sees it starts."""
+    mark = str(folder / "ran-outside")
+    attempt = f"try: open({mark!r}, 'w').close()\nexcept OSError: pass"
+    files = {
+        "stagedoor_probe.py": "text = 'installed'\n",
+        "stagedoor_probe.pth": f"import os; exec({attempt!r})\n",
+        "stagedoor_probe-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: stagedoor-probe\nVersion: 1.0\n",
+        "stagedoor_probe-1.0.dist-info/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    record = "".join(f"{name},,\n" for name in files) + "stagedoor_probe-1.0.dist-info/RECORD,,\n"
+    with zipfile.ZipFile(folder / "stagedoor_probe-1.0-py3-none-any.whl", "w") as wheel:
+        for name, text in {**files, "stagedoor_probe-1.0.dist-info/RECORD": record}.items():
+            wheel.writestr(name, text)
+
+
 @pytest.fixture(scope="session")
 def framework_server() -> Iterator[Server]:
-    """A server with runtimes for scripts, shared by the tests of this process."""
+    """A server with runtimes for scripts, shared by the tests of this process.
+
+    It has no network for packages, but one package to install: ``stagedoor-probe``.
+    """
     with tempfile.TemporaryDirectory(prefix="stagedoor-", ignore_cleanup_errors=True) as directory:
-        variables = {"STAGEDOOR_RUNTIME_PYTHONS": runtime_pythons()}
+        wheels = Path(directory, "wheels")
+        wheels.mkdir()
+        _wheel(wheels)
+        variables = {
+            "STAGEDOOR_RUNTIME_PYTHONS": runtime_pythons(),
+            "UV_OFFLINE": "1",
+            "UV_FIND_LINKS": str(wheels),
+        }
         server = Server(Path(directory) / "data", variables).start()
         try:
             yield server

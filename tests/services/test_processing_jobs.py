@@ -204,9 +204,9 @@ def test_the_layout_of_the_sdks_framework_processor(bench: Workbench) -> None:
         python main.py "$@"
     """
     source = {
-        "main.py": "import helper, iniconfig, sys\nprint('found', helper.text, iniconfig.__name__, sys.argv[1:])\n",
+        "main.py": "import helper, stagedoor_probe, sys\nprint('found', helper.text, stagedoor_probe.__name__, sys.argv[1:])\n",
         "helper.py": "text = 'beside'\n",
-        "requirements.txt": "iniconfig\n",
+        "requirements.txt": "stagedoor-probe\n",
     }
     bench.put("source/sourcedir.tar.gz", archive(source))
     bench.put("entry/runproc.sh", "\n".join(line[8:] for line in run.strip("\n").splitlines()))
@@ -222,7 +222,7 @@ def test_the_layout_of_the_sdks_framework_processor(bench: Workbench) -> None:
     bench.sagemaker.create_processing_job(**request)
     job = bench.ended_processing("framework")
     assert job["ProcessingJobStatus"] == "Completed", (job, bench.processing_log("framework"))
-    assert "found beside iniconfig ['--mode', 'full']" in bench.processing_log("framework")
+    assert "found beside stagedoor_probe ['--mode', 'full']" in bench.processing_log("framework")
 
 
 def test_jobs_are_listed_and_deleted(bench: Workbench) -> None:

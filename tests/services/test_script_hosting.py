@@ -157,16 +157,16 @@ def test_requirements_of_a_model_are_installed(bench: Workbench) -> None:
     script = (
         SERVE
         + """
-    import iniconfig
+    import stagedoor_probe
 
     def output_fn(prediction, accept):
-        return iniconfig.__name__, "text/plain"
+        return stagedoor_probe.__name__, "text/plain"
 """
     )
-    data = model(bench, {"code/inference.py": script, "code/requirements.txt": "iniconfig\n"})
+    data = model(bench, {"code/inference.py": script, "code/requirements.txt": "stagedoor-probe\n"})
     endpoint = bench.hosted("needs", SKLEARN, data, {"SAGEMAKER_PROGRAM": "inference.py"})
     assert endpoint["EndpointStatus"] == "InService", endpoint
-    assert bench.asked("needs", b"1,2\n3,4", "text/csv")[0] == b"iniconfig"
+    assert bench.asked("needs", b"1,2\n3,4", "text/csv")[0] == b"stagedoor_probe"
 
 
 def test_requirements_of_a_model_that_cannot_be_had_fail_the_endpoint(bench: Workbench) -> None:
@@ -202,7 +202,7 @@ def test_xgboost_as_a_framework_serves_what_the_script_loads(bench: Workbench) -
 
 
 def test_a_batch_transform_goes_through_the_script(bench: Workbench) -> None:
-    source = bench.source({"serve.py": SERVE, "requirements.txt": "iniconfig\n"})
+    source = bench.source({"serve.py": SERVE, "requirements.txt": "stagedoor-probe\n"})
     environment = {"SAGEMAKER_PROGRAM": "serve.py", "SAGEMAKER_SUBMIT_DIRECTORY": source}
     name = bench.name("batch")
     container = {"Image": SKLEARN, "ModelDataUrl": model(bench, {}), "Environment": environment}

@@ -1,6 +1,7 @@
 """Training with a script of one's own, as boto3 and the SDKs v1, v2 (script mode) and v3 (a container's command) ask for it."""
 
 import json
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -277,11 +278,14 @@ def left_behind(bench: Workbench) -> tuple[list[str], list[str]]:
 
 
 def test_requirements_are_installed_once_and_kept(bench: Workbench, table: None) -> None:
-    script = "import iniconfig, sklearn\nprint('found', iniconfig.__name__, sklearn.__name__)\n"
-    files = {"train.py": script, "requirements.txt": "# what the script needs\niniconfig==2.1.0\n"}
+    script = "import stagedoor_probe, sklearn\nprint('found', stagedoor_probe.__name__, sklearn.__name__)\n"
+    files = {"train.py": script, "requirements.txt": "# what the script needs\nstagedoor-probe==1.0\n"}
     job = bench.ran("requires", files)
     assert job["TrainingJobStatus"] == "Completed", job
-    assert "found iniconfig sklearn" in bench.training_log("requires")
+    assert "found stagedoor_probe sklearn" in bench.training_log("requires")
+    assert not (bench.server.data.parent / "wheels" / "ran-outside").exists(), (
+        "a package ran outside the sandbox"
+    )
     environments = list((bench.server.data / "environments").iterdir())
     assert bench.ran("again", files)["TrainingJobStatus"] == "Completed"
     assert list((bench.server.data / "environments").iterdir()) == environments
@@ -391,10 +395,10 @@ def test_a_containers_command_runs_as_the_sdk_v3_asks_for_it(bench: Workbench, t
     bench.put("drivers/sourcecode.json", '{"entry_script": "train.py"}')
     bench.put(
         "v3/train.py",
-        "import helper, os, iniconfig\nopen(os.environ['SM_MODEL_DIR'] + '/m', 'w').write(helper.text)\n",
+        "import helper, os, stagedoor_probe\nopen(os.environ['SM_MODEL_DIR'] + '/m', 'w').write(helper.text)\n",
     )
     bench.put("v3/helper.py", "text = 'made'\n")
-    bench.put("v3/requirements.txt", "iniconfig\n")
+    bench.put("v3/requirements.txt", "stagedoor-probe\n")
     run = "chmod +x /opt/ml/input/data/sm_drivers/sm_train.sh && /opt/ml/input/data/sm_drivers/sm_train.sh"
     job = bench.trained(
         "v3",

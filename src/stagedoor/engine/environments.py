@@ -3,7 +3,8 @@
 Place in the flow: a job or model finds requirements in the user's source and says so; ``Engine.prepare`` comes here, and the
 workload starts anew in the runtime whose name it gets (``sklearn@DIGEST``). Only what the runtime lacks is installed, into a
 virtual environment that sees the runtime's packages behind its own. Nothing of a package is executed here: wheels are
-unpacked, source distributions and addresses are refused.
+unpacked, source distributions and addresses are refused. Its Python is started by confined workloads alone, as code in ``.pth`` files
+runs whenever it starts.
 """
 
 import asyncio
@@ -18,7 +19,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from stagedoor.engine.interface import RuntimeUnavailableError
@@ -59,12 +60,10 @@ class Environments:
         self._directory = directory.absolute()
         self._locks: dict[str, asyncio.Lock] = {}
 
-    def runtime(self, name: str, base: Runtime) -> Runtime | None:
-        """The runtime behind a name that ``prepare`` gave; None when its environment is not there (any more)."""
+    def folder(self, name: str) -> Path | None:
+        """The environment behind a name that ``prepare`` gave; None when it is not there (any more)."""
         folder = self._directory / name.partition("@")[2]
-        if "@" not in name or not (folder / "made").is_file():
-            return None
-        return replace(base, python=folder / "bin" / "python", is_lazy=True)
+        return folder if "@" in name and (folder / "made").is_file() else None
 
     async def prepare(self, name: str, base: Runtime, requirements: str) -> str:
         """See ``Engine.prepare``. ``name`` and ``base`` are a runtime that needs no environment made for it."""
@@ -104,9 +103,14 @@ class Environments:
             await _run([uv, "venv", "--quiet", "--allow-existing", *python, str(folder)])
             await asyncio.to_thread(_see_base, folder, facts)
             if missing:
-                flags = ["--quiet", "--no-deps", "--no-build", "--compile-bytecode"]
+                flags = ["--quiet", "--no-deps", "--no-build"]
                 own = ["--python", str(folder / "bin" / "python")]
                 await _run([uv, "pip", "install", *flags, *own, *missing])
+                compiling = ["-m", "compileall", "-q", "-j", "1", str(folder / "lib")]
+                with contextlib.suppress(
+                    _ProgramFailedError
+                ):  # a package may hold what is no Python of this version
+                    await _run([str(base.python), "-I", *compiling])
         except _ProgramFailedError as error:
             raise RuntimeUnavailableError(
                 f"InstallRequirementsError: requirements.txt cannot be installed:\n{error}\nPackages come as wheels from a package "

@@ -11,6 +11,7 @@ import os
 import secrets
 import signal
 from collections.abc import Awaitable, Coroutine, Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -45,9 +46,10 @@ _KILL_WAIT_S: Final = 5.0
 class _Run:
     """One workload from ``start`` to ``stop``."""
 
-    def __init__(self, workload: Workload, parent: WarmParent) -> None:
+    def __init__(self, workload: Workload, parent: WarmParent, packages: Path | None) -> None:
         self.workload = workload
         self.parent = parent
+        self.packages = packages
         self.starting: asyncio.Task[Placement] | None = None
         self.placement: Placement | None = None
         self.scratch: Path | None = None
@@ -109,12 +111,12 @@ class LocalEngine:
         if run is None:
             if self._sockets is None or self._is_closing:
                 raise EngineError("the engine is not open")
-            parent = self._parents.get(workload.runtime) or self._parent_of_environment(workload.runtime)
+            parent, packages = self._parent_for(workload.runtime)
             if parent is None:
                 raise EngineError(
                     f"there is no runtime {workload.runtime!r} here; there are {sorted(self._parents)}"
                 )
-            run = self._runs[workload.id] = _Run(workload, parent)
+            run = self._runs[workload.id] = _Run(workload, parent, packages)
             run.starting = self._keep(self._start(run, self._sockets))
             run.starting.add_done_callback(_see_failure)  # its caller may have given up
         assert run.starting is not None
@@ -130,17 +132,22 @@ class LocalEngine:
             )
         return await self._environments.prepare(runtime, base, requirements)
 
-    def _parent_of_environment(self, name: str) -> WarmParent | None:
-        """The parent of a runtime that ``prepare`` made, in this life of the server or an earlier one."""
+    def _parent_for(self, name: str) -> tuple[WarmParent | None, Path | None]:
+        """The parent of a runtime, and the folder of its environment if ``prepare`` made one (in whatever life of the server).
+
+        All environments of one runtime share a parent that has imported nothing of the runtime: versions may differ.
+        """
+        if name in self._parents:
+            return self._parents[name], None
         base = self._runtimes.get(name.partition("@")[0])
-        if base is None or self._environments is None:
-            return None
-        runtime = self._environments.runtime(name, base)
-        if runtime is None:
-            return None
-        self._runtimes[name] = runtime
-        parent = self._parents[name] = WarmParent(name, runtime, self)
-        return parent
+        folder = self._environments.folder(name) if self._environments is not None else None
+        if base is None or folder is None:
+            return None, None
+        bare = f"{name.partition('@')[0]}@"
+        if bare not in self._parents:
+            self._runtimes[bare] = replace(base, modules=(), hidden_modules=(), is_lazy=True)
+            self._parents[bare] = WarmParent(bare, self._runtimes[bare], self)
+        return self._parents[bare], folder
 
     async def inspect(self, workload_id: str) -> Condition:
         """See ``Engine.inspect``."""
@@ -254,12 +261,14 @@ class LocalEngine:
         number = self._next_number()
         run.tag = self._first_tag + number
         try:
-            found = await self._isolation(workload.runtime)
+            found = await self._isolation(workload.runtime.partition("@")[0])
             uid = self._users.uid(number) if "separate-user" in found.rungs else None
             run.scratch = await asyncio.to_thread(
                 scratch.make, self._root, number, workload.id, workload.files, uid
             )
             granted = await asyncio.to_thread(isolation.readable, workload.files, to_others=uid is not None)
+            if run.packages is not None:
+                granted.append(str(run.packages))
             address = "" if workload.kind == "job" else f"unix:{sockets / f'{number}.sock'}"
             run.output = OutputPipe(lambda data: self._on_output(workload.id, data))
             assignment = _assignment(run, address, granted, found, self._private, uid)
@@ -381,6 +390,7 @@ def _assignment(
         uid=uid,
         known_missing=dict(found.missing),
         server_pid=os.getpid(),
+        packages=str(run.packages or ""),
     )
 
 

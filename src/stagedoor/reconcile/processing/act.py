@@ -23,7 +23,7 @@ from stagedoor.reconcile.jobs.stop_signal import StoppedError, StopSignal
 from stagedoor.reconcile.processing import documents, instances, outputs
 from stagedoor.reconcile.processing.outputs import Uploads
 from stagedoor.reconcile.role_access import RoleAccess
-from stagedoor.reconcile.training.outcome import Outcome, outcome
+from stagedoor.reconcile.training.outcome import Outcome, outcome, plain_file
 from stagedoor.reconcile.worker_logs import WorkerLogs
 from stagedoor.store import objects_io
 from stagedoor.store.contents import Contents
@@ -316,8 +316,8 @@ def _place(output: dict[str, Any]) -> str:
 
 def _exit_message(scratch: Path) -> str:
     """What the program wrote to ``/opt/ml/output/message``."""
-    path = scratch / "opt" / "ml" / "output" / "message"
-    if path.parent.is_symlink() or path.is_symlink() or not path.is_file():
+    path = plain_file(scratch, scratch / "opt" / "ml" / "output" / "message")
+    if path is None:
         return ""
     with path.open(encoding="utf-8", errors="replace") as file:
         return file.read(_MESSAGE_BYTES).strip()

@@ -33,12 +33,12 @@ def outcome(scratch: Path, exit_code: int, last_lines: Sequence[str]) -> Outcome
     output = scratch / "opt" / "ml" / "output"
     reason = ""
     if exit_code == WANTS_ENVIRONMENT_EXIT:
-        wanted = _plain_file(scratch, scratch / REQUIREMENTS_FILE)
+        wanted = plain_file(scratch, scratch / REQUIREMENTS_FILE)
         if wanted is not None:
             with wanted.open(encoding="utf-8", errors="replace") as file:
                 return Outcome("", None, None, file.read(MAX_REQUIREMENTS_BYTES))
     if exit_code != 0:
-        failure = _plain_file(scratch, output / "failure")
+        failure = plain_file(scratch, output / "failure")
         text = ""
         if failure is not None:
             with failure.open(encoding="utf-8", errors="replace") as file:
@@ -46,12 +46,12 @@ def outcome(scratch: Path, exit_code: int, last_lines: Sequence[str]) -> Outcome
         reason = failure_reason(exit_code, text.strip(), last_lines)
     return Outcome(
         reason,
-        _plain_file(scratch, output / "model.tar.gz"),
-        _plain_file(scratch, output / "output.tar.gz"),
+        plain_file(scratch, output / "model.tar.gz"),
+        plain_file(scratch, output / "output.tar.gz"),
     )
 
 
-def _plain_file(scratch: Path, path: Path) -> Path | None:
+def plain_file(scratch: Path, path: Path) -> Path | None:
     """The path, when it is a regular file and no part of it below ``scratch`` is a link to elsewhere."""
     for part in (path, *path.parents):
         if part == scratch:
