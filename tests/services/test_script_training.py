@@ -1,7 +1,6 @@
 """Training with a script of one's own, as boto3 and the SDKs v1, v2 (script mode) and v3 (a container's command) ask for it."""
 
 import json
-import subprocess
 import time
 from pathlib import Path
 from typing import Any

@@ -6,6 +6,7 @@ the environment is made by the engine, and the same program is started again in 
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -49,31 +50,39 @@ def runtime(program: Mapping[str, Any]) -> str:
     return str(program.get("prepared") or program["runtime"])
 
 
-def job_entry(program: Mapping[str, Any]) -> str:
-    """The entry of its job in the worker."""
-    return _ENTRIES[program["kind"]]
+@dataclass(frozen=True, slots=True)
+class JobParts:
+    """What of a job's workload depends on its program: for a built-in algorithm, on that."""
+
+    runtime: str
+    entry: str
+    options: dict[str, Any]
+    environment: dict[str, str]
+    connect_ports: tuple[int, ...] | None
 
 
-def job_options(program: Mapping[str, Any]) -> dict[str, Any]:
-    """What the entry reads as its options."""
-    return {
+def job_parts(document: Mapping[str, Any], access: RoleAccess | None, name: str, region: str) -> JobParts:
+    """For a training or processing job's record; ``name`` is the job's. Blocks."""
+    program = of(document)
+    if program is None:
+        algorithm = document["algorithm"]
+        return JobParts(algorithm, f"{algorithm}_training:train", {}, {"AWS_REGION": region}, ())
+    options = {
         "framework": program["runtime"],
         "version": program["version"],
         "is_prepared": "prepared" in program,
         "command": program.get("command", []),
     }
-
-
-def job_access(
-    program: Mapping[str, Any], access: RoleAccess, document: Mapping[str, Any], name: str, region: str
-) -> tuple[dict[str, str], tuple[int, ...] | None]:
-    """Variables and ports of a job's program: none with network isolation. Blocks."""
-    if not program["network"]:
-        return {"AWS_REGION": region, "AWS_DEFAULT_REGION": region, **_NO_PACKAGES}, ()
+    entry = _ENTRIES[program["kind"]]
+    if not program["network"] or access is None:
+        alone = {"AWS_REGION": region, "AWS_DEFAULT_REGION": region, **_NO_PACKAGES}
+        return JobParts(runtime(program), entry, options, alone, ())
     limit_s = float(document["StoppingCondition"]["MaxRuntimeInSeconds"])
     variables = access.variables(document["RoleArn"], region, limit_s + _SPARE_S)
     ports = access.connect_ports(name)
-    return variables | (_NO_PACKAGES if ports is not None else {}), ports
+    if ports is not None:
+        variables |= _NO_PACKAGES
+    return JobParts(runtime(program), entry, options, variables, ports)
 
 
 def stage_source(

@@ -249,22 +249,23 @@ class ProcessingJobs:
         return instance.left
 
     def _workload(self, run: _Run, instance: _Instance) -> Workload:
-        document, name = run.document, run.document["ProcessingJobName"]
-        variables, ports = programs.job_access(run.program, self._access, document, name, run.key.region)
+        document: Document = {**run.document, "program": run.program}
+        name: str = document["ProcessingJobName"]
+        parts = programs.job_parts(document, self._access, name, run.key.region)
         return Workload(
             id=instance.workload_id,
             kind="job",
-            runtime=programs.runtime(run.program),
-            spec=instances.spec(document, run.program, instance.host, instances.hosts(document)),
+            runtime=parts.runtime,
+            spec=instances.spec(document, parts, instance.host, instances.hosts(document)),
             environment={
-                **variables,
+                **parts.environment,
                 "PROCESSING_JOB_NAME": name,
                 "PROCESSING_JOB_ARN": document["ProcessingJobArn"],
                 **document.get("Environment", {}),
             },
             files=instance.files,
             threads=max(1, self._slots.threads // len(run.instances)),
-            connect_ports=ports,
+            connect_ports=parts.connect_ports,
         )
 
     async def _upload_continuously(self, instance: _Instance, scratch: Path) -> None:

@@ -5,12 +5,12 @@ processing container reads are ``/opt/ml/config/processingjobconfig.json`` and `
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from stagedoor.domain.clock import iso8601_ms
-from stagedoor.reconcile import programs
+from stagedoor.reconcile.programs import JobParts
 from stagedoor.store import job_inputs, objects_io
 from stagedoor.store.contents import ContentDamagedError, Contents
 from stagedoor.store.job_inputs import InputError
@@ -72,7 +72,7 @@ def stage(
     return files
 
 
-def spec(document: Document, program: Mapping[str, Any], host: str, names: Sequence[str]) -> JobSpec:
+def spec(document: Document, parts: JobParts, host: str, names: Sequence[str]) -> JobSpec:
     """What the worker of one instance is told."""
     cluster = document["ProcessingResources"]["ClusterConfig"]
     resources = {
@@ -96,10 +96,10 @@ def spec(document: Document, program: Mapping[str, Any], host: str, names: Seque
     folders = [inside(each["S3Input"]["LocalPath"]) for each in document.get("ProcessingInputs", [])]
     folders += [inside(each["S3Output"]["LocalPath"]) for each in outputs(document)]
     return {
-        "entry": programs.job_entry(program),
+        "entry": parts.entry,
         "name": document["ProcessingJobName"],
         "config": {"resourceconfig": resources},
-        "options": {**programs.job_options(program), "documents": documents, "folders": folders},
+        "options": {**parts.options, "documents": documents, "folders": folders},
     }
 
 

@@ -166,26 +166,17 @@ class TrainingJobs:
         self, document: Document, workload_id: str, files: dict[str, Path], place: LogPlace, stop: StopSignal
     ) -> Outcome:
         """Run the algorithm's process to its end."""
-        algorithm = document["algorithm"]
-        program = programs.of(document)
         config = staging.configuration(document)
-        variables, ports = {"AWS_REGION": place.region}, ()
-        if program is not None and self._access is not None:
-            variables, ports = await asyncio.to_thread(
-                programs.job_access,
-                program,
-                self._access,
-                document,
-                document["TrainingJobName"],
-                place.region,
-            )
+        parts = await asyncio.to_thread(
+            programs.job_parts, document, self._access, document["TrainingJobName"], place.region
+        )
         workload = Workload(
             id=workload_id,
             kind="job",
-            runtime=programs.runtime(program) if program else algorithm,
+            runtime=parts.runtime,
             spec={
-                "entry": programs.job_entry(program) if program else f"{algorithm}_training:train",
-                "options": programs.job_options(program) if program else {},
+                "entry": parts.entry,
+                "options": parts.options,
                 "name": document["TrainingJobName"],
                 "config": config,
                 "channels": list(config["inputdataconfig"]),
@@ -193,7 +184,7 @@ class TrainingJobs:
                 "pack_output": True,
             },
             environment={
-                **variables,
+                **parts.environment,
                 "OMP_WAIT_POLICY": "PASSIVE",  # see engine.runtimes; for processes that are not forked
                 "TRAINING_JOB_NAME": document["TrainingJobName"],
                 "TRAINING_JOB_ARN": document["TrainingJobArn"],
@@ -201,7 +192,7 @@ class TrainingJobs:
             },
             files=files,
             threads=self._slots.threads,
-            connect_ports=ports,
+            connect_ports=parts.connect_ports,
         )
         exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._exits[workload_id] = exited
