@@ -18,6 +18,7 @@ _TITLES = {
     "sts": "STS",
     "sagemaker": "SageMaker",
     "sagemaker-runtime": "SageMaker Runtime",
+    "sagemaker-metrics": "SageMaker Metrics",
     "lambda": "Lambda",
     "apigateway": "API Gateway (REST APIs)",
     "logs": "CloudWatch Logs",

@@ -61,7 +61,9 @@ def channel(name: str, uri: str, data_type: str = "S3Prefix", compression: str =
 
 
 def make(house: House, logs: WorkerLogs) -> TrainingJobs:
-    stores = TrainingStores(house.records, house.objects, house.contents, house.log_events)
+    stores = TrainingStores(
+        house.records, house.objects, house.contents, house.log_events, house.metric_points
+    )
     return TrainingJobs(
         stores, house.engine, logs, house.slots, house.clock, house.root / "jobs", stop_grace_s=0.2
     )

@@ -276,7 +276,6 @@ def _changed(bench: Workbench, name: str) -> dict[str, Any]:
                 "Outputs": [output | {"FeatureStoreOutput": {"FeatureGroupName": "group"}}]
             }
         },
-        "experiment": {"ExperimentConfig": {"ExperimentName": "one"}},
         "too many": {
             "ProcessingResources": {
                 "ClusterConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 99, "VolumeSizeInGB": 5}
@@ -298,7 +297,6 @@ def _changed(bench: Workbench, name: str) -> dict[str, Any]:
         ("same name", "InputName must be unique"),
         ("foreign bucket", "does not exist in this account"),
         ("feature store", "FeatureStoreOutput"),
-        ("experiment", "ExperimentConfig"),
         ("too many", "service limit"),
     ],
 )

@@ -45,6 +45,7 @@ def test_a_script_gets_its_arguments_and_folders_and_what_it_writes_is_the_model
         metrics=[{"Name": "accuracy", "Regex": "accuracy=([0-9.]+);"}],
     )
     assert job["TrainingJobStatus"] == "Completed", job
+    assert [metric["MetricName"] for metric in job["FinalMetricDataList"]] == ["accuracy"]
     model = bench.read(f"models/{job['TrainingJobName']}/output/model.tar.gz")
     assert list(unpacked(model)) == ["model.joblib"]
     output = unpacked(bench.read(f"models/{job['TrainingJobName']}/output/output.tar.gz"))

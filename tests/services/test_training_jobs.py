@@ -166,7 +166,6 @@ def test_requests_that_are_refused_name_what_is_wrong(desk: Desk) -> None:
     output = {"S3OutputPath": f"s3://{desk.bucket}/models"}
     cases: list[tuple[dict[str, Any], str]] = [
         ({"CheckpointConfig": {"S3Uri": f"s3://{desk.bucket}/c"}}, "CheckpointConfig is not supported"),
-        ({"ExperimentConfig": {"ExperimentName": "e"}}, "ExperimentConfig is not supported"),
         (
             {"TensorBoardOutputConfig": {"S3OutputPath": "s3://b/t"}},
             "TensorBoardOutputConfig is not supported",

@@ -97,6 +97,8 @@ class JobReconciler:
         if not self._tidy:
             await self._kind.tidy()
             self._tidy = True
+        # A run that ends while the records are looked at was in progress in what is seen: it is not begun again.
+        ran_before = set(self._running)
         jobs = await asyncio.to_thread(self._unended)
         now = self._clock.monotonic()
         runs = {
@@ -108,10 +110,10 @@ class JobReconciler:
             log.info("stopping job", extra={"job": key.name, "kind": self.name, "cause": cause})
             self._running[key].stop.set(cause)
         for key in found.end:
-            if key not in underway:
+            if key not in underway and key not in ran_before:
                 underway.start(key, self._kind.end_unstarted(key))
         for key in found.start:
-            if key not in underway:
+            if key not in underway and key not in ran_before:
                 self._slots.take(key)
                 self._running[key] = _Running(self._clock.monotonic())
                 underway.start(key, self._run(key, self._running[key]))

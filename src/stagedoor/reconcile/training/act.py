@@ -20,7 +20,7 @@ from stagedoor.reconcile.jobs.slots import JobSlots
 from stagedoor.reconcile.jobs.stop_signal import StoppedError, StopSignal
 from stagedoor.reconcile.role_access import RoleAccess
 from stagedoor.reconcile.training import documents, staging
-from stagedoor.reconcile.training.final_metrics import FinalMetrics
+from stagedoor.reconcile.training.metrics import JobMetrics
 from stagedoor.reconcile.training.outcome import Outcome, outcome
 from stagedoor.reconcile.training.staging import DownloadError
 from stagedoor.reconcile.worker_logs import WorkerLogs
@@ -28,6 +28,7 @@ from stagedoor.store import objects_io
 from stagedoor.store.contents import Contents
 from stagedoor.store.job_inputs import Location
 from stagedoor.store.log_events import LogEvents
+from stagedoor.store.metric_points import MetricPoints
 from stagedoor.store.object_rows import NoSuchBucketError, ObjectRows
 from stagedoor.store.records import Document, Key, Records
 from stagedoor.traffic.log_writer import LogPlace
@@ -43,12 +44,13 @@ Change = Callable[[Document, float], Document]
 
 @dataclass(frozen=True, slots=True)
 class TrainingStores:
-    """Where records, objects and logs are."""
+    """Where records, objects, logs and metrics are."""
 
     records: Records
     objects: ObjectRows
     contents: Contents
     log_events: LogEvents
+    metric_points: MetricPoints
 
 
 class TrainingJobs:
@@ -143,23 +145,29 @@ class TrainingJobs:
             LOG_GROUP,
             f"{document['TrainingJobName']}/algo-1-{int(self._clock.now())}",
         )
-        left = await self._train(document, workload_id, files, place, stop)
-        if program is not None and left.requirements and stop.cause is None:
-            await self._engine.stop(workload_id, 0)
-            ready = await stop.unless_set(self._engine.prepare(program["runtime"], left.requirements))
-            document = document | {"program": programs.prepared(program, ready)}
+        metrics = self._metrics(document, place)
+        async with metrics.flowing():
             left = await self._train(document, workload_id, files, place, stop)
+            if program is not None and left.requirements and stop.cause is None:
+                await self._engine.stop(workload_id, 0)
+                ready = await stop.unless_set(self._engine.prepare(program["runtime"], left.requirements))
+                document = document | {"program": programs.prepared(program, ready)}
+                left = await self._train(document, workload_id, files, place, stop)
+        await asyncio.to_thread(metrics.collect)
         if stop.cause is None and left.reason:
-            return _failed(left.reason)
+            return _failed(left.reason, metrics)
         await self._change(key, documents.uploading)
         artifacts = await asyncio.to_thread(self._upload, document, left)
         if isinstance(artifacts, NoSuchBucketError):
             return _failed(
                 f"ClientError: The bucket of {document['OutputDataConfig']['S3OutputPath']} does not exist any more"
             )
-        metrics = await asyncio.to_thread(self._final_metrics, document, place)
         return partial(
-            documents.ended, ending=stop.cause or "Completed", model_artifacts=artifacts, metrics=metrics
+            documents.ended,
+            ending=stop.cause or "Completed",
+            model_artifacts=artifacts,
+            metrics=metrics.final(),
+            metric_statistics=metrics.statistics(),
         )
 
     async def _train(
@@ -238,20 +246,14 @@ class TrainingJobs:
                 uri = str(place)
         return uri
 
-    def _final_metrics(self, document: Document, place: LogPlace) -> list[dict[str, object]]:
-        """What the stored lines say. Blocks."""
-        metrics = FinalMetrics(document["AlgorithmSpecification"].get("MetricDefinitions", []))
-        events = self._stores.log_events
-        group = events.group(place.account_id, place.region, place.group)
-        stream = events.stream(group.id, place.stream) if group else None
-        if group is None or stream is None:
-            return []
-        page = events.read(group, streams=[stream])
-        while page:
-            for event in page:
-                metrics.take(event.message, event.timestamp_ms / 1000)
-            page = events.read(group, streams=[stream], after=page[-1].after)
-        return metrics.values()
+    def _metrics(self, document: Document, place: LogPlace) -> JobMetrics:
+        return JobMetrics(
+            document["TrainingJobName"],
+            document["AlgorithmSpecification"].get("MetricDefinitions", []),
+            [place],
+            self._stores.log_events,
+            self._stores.metric_points,
+        )
 
     async def _clear(self, workload_id: str, directory: Path) -> None:
         """Nothing is left running or on disk."""
@@ -270,8 +272,11 @@ class TrainingJobs:
             return transaction.put(key, change(record.document, self._clock.now())).document
 
 
-def _failed(reason: str) -> Change:
-    return lambda document, now: documents.ended(document, now, "Failed", reason=reason)
+def _failed(reason: str, metrics: JobMetrics | None = None) -> Change:
+    final, statistics = (metrics.final(), metrics.statistics()) if metrics is not None else ([], {})
+    return lambda document, now: documents.ended(
+        document, now, "Failed", reason=reason, metrics=final, metric_statistics=statistics
+    )
 
 
 def _stopped(document: Document, now: float, *, stop: StopSignal) -> Document:

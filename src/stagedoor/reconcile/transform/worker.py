@@ -39,7 +39,7 @@ def environment(document: Document) -> dict[str, str]:
         **document.get("Environment", {}),
         "SAGEMAKER_BATCH": "true",
         "SAGEMAKER_BATCH_STRATEGY": strategy,
-        "SAGEMAKER_MAX_PAYLOAD_IN_MB": str(document.get("MaxPayloadInMB") or ""),
+        "SAGEMAKER_MAX_PAYLOAD_IN_MB": str(document.get("MaxPayloadInMB", "")),
         "SAGEMAKER_MAX_CONCURRENT_TRANSFORMS": str(document.get("MaxConcurrentTransforms") or ""),
     }
 

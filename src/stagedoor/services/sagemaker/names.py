@@ -29,8 +29,29 @@ ENDPOINT: Final = ResourceType("sagemaker.endpoint", "endpoint", "endpoint")
 TRAINING_JOB: Final = ResourceType("sagemaker.training_job", "training-job", "training job")
 TRANSFORM_JOB: Final = ResourceType("sagemaker.transform_job", "transform-job", "transform job")
 PROCESSING_JOB: Final = ResourceType("sagemaker.processing_job", "processing-job", "processing job")
+MODEL_PACKAGE_GROUP: Final = ResourceType(
+    "sagemaker.model_package_group", "model-package-group", "model package group"
+)
+MODEL_PACKAGE: Final = ResourceType("sagemaker.model_package", "model-package", "model package")
+EXPERIMENT: Final = ResourceType("sagemaker.experiment", "experiment", "experiment")
+TRIAL: Final = ResourceType("sagemaker.trial", "experiment-trial", "trial")
+TRIAL_COMPONENT: Final = ResourceType(
+    "sagemaker.trial_component", "experiment-trial-component", "trial component"
+)
 
-TYPES: Final = (MODEL, ENDPOINT_CONFIG, ENDPOINT, TRAINING_JOB, TRANSFORM_JOB, PROCESSING_JOB)
+TYPES: Final = (
+    MODEL,
+    ENDPOINT_CONFIG,
+    ENDPOINT,
+    TRAINING_JOB,
+    TRANSFORM_JOB,
+    PROCESSING_JOB,
+    MODEL_PACKAGE_GROUP,
+    MODEL_PACKAGE,
+    EXPERIMENT,
+    TRIAL,
+    TRIAL_COMPONENT,
+)
 
 
 def validation(message: str) -> AwsError:

@@ -11,7 +11,7 @@ from typing import Any
 from stagedoor.domain import images
 from stagedoor.domain.errors import AwsError
 from stagedoor.services.call import Answer, Call
-from stagedoor.services.sagemaker import job_data, names, paging, programs, roles, tag_sets
+from stagedoor.services.sagemaker import job_components, job_data, names, paging, programs, roles, tag_sets
 from stagedoor.services.sagemaker.names import PROCESSING_JOB, validation
 from stagedoor.services.sagemaker.refusals import refuse, unsupported
 from stagedoor.store.records import AlreadyExistsError, Record
@@ -25,7 +25,6 @@ _TERMINAL = ("Completed", "Failed", "Stopped")
 def create_processing_job(call: Call, request: dict[str, Any]) -> Answer:
     """CreateProcessingJob: image, role, inputs and the buckets of outputs must be there now."""
     name = request["ProcessingJobName"]
-    refuse(request, ("ExperimentConfig",))
     try:
         algorithm = images.resolve(request["AppSpecification"]["ImageUri"])
     except images.UnsupportedImageError as error:
@@ -62,6 +61,9 @@ def create_processing_job(call: Call, request: dict[str, Any]) -> Answer:
     try:
         with call.house.records.transaction() as transaction:
             transaction.insert(names.key(call, PROCESSING_JOB, name), document)
+            job_components.begin(
+                call, transaction, job_components.PROCESSING, name, arn, request.get("ExperimentConfig")
+            )
             tag_sets.add(transaction, arn, request.get("Tags"))
     except AlreadyExistsError:
         raise AwsError(
@@ -210,6 +212,7 @@ def delete_processing_job(call: Call, request: dict[str, Any]) -> Answer:
                 f"The processing job {name} is in status {status}; only jobs that have ended can be deleted. Stop it first.",
                 status=400,
             )
+        job_components.keep(transaction, call, job_components.PROCESSING, name)
         transaction.delete(key)
         tag_sets.forget(transaction, names.arn(call, PROCESSING_JOB, name))
     return {}

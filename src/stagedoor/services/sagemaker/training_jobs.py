@@ -14,7 +14,16 @@ from typing import Any
 from stagedoor.domain import images
 from stagedoor.domain.errors import AwsError
 from stagedoor.services.call import Answer, Call
-from stagedoor.services.sagemaker import job_data, names, paging, programs, roles, tag_sets
+from stagedoor.services.sagemaker import (
+    job_components,
+    job_data,
+    metric_definitions,
+    names,
+    paging,
+    programs,
+    roles,
+    tag_sets,
+)
 from stagedoor.services.sagemaker.names import TRAINING_JOB, validation
 from stagedoor.services.sagemaker.refusals import refuse, unsupported
 from stagedoor.store.records import AlreadyExistsError, Record
@@ -24,7 +33,6 @@ _NOT_YET = (
     "CheckpointConfig",
     "DebugRuleConfigurations",
     "TensorBoardOutputConfig",
-    "ExperimentConfig",
     "ProfilerRuleConfigurations",
     "ServerlessJobConfig",
     "MlflowConfig",
@@ -90,6 +98,9 @@ def create_training_job(call: Call, request: dict[str, Any]) -> Answer:
     try:
         with call.house.records.transaction() as transaction:
             transaction.insert(names.key(call, TRAINING_JOB, name), document)
+            job_components.begin(
+                call, transaction, job_components.TRAINING, name, arn, request.get("ExperimentConfig")
+            )
             tag_sets.add(transaction, arn, request.get("Tags"))
     except AlreadyExistsError:
         raise AwsError(
@@ -143,14 +154,15 @@ def _described_algorithm(
 ) -> dict[str, Any]:
     """As AWS describes it: built-in algorithms bring their metrics, scripts have those that the request defines."""
     if program is not None:
-        return {"EnableSageMakerMetricsTimeSeries": False} | specification
+        metric_definitions.check(specification.get("MetricDefinitions", []), "AlgorithmSpecification.")
+        return {"EnableSageMakerMetricsTimeSeries": True} | specification
     if specification.get("MetricDefinitions"):
         raise validation(
             "You can't override the metric definitions for Amazon SageMaker algorithms. Please retry your request "
             "without specifying metric definitions."
         )
     return (
-        {"EnableSageMakerMetricsTimeSeries": False}
+        {"EnableSageMakerMetricsTimeSeries": True}
         | specification
         | {"MetricDefinitions": _METRIC_DEFINITIONS[algorithm.name]()}
     )
@@ -284,6 +296,7 @@ def delete_training_job(call: Call, request: dict[str, Any]) -> Answer:
                 "Stop it first.",
                 status=400,
             )
+        job_components.keep(transaction, call, job_components.TRAINING, name)
         transaction.delete(key)
         tag_sets.forget(transaction, names.arn(call, TRAINING_JOB, name))
     return {}
