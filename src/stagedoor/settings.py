@@ -85,8 +85,8 @@ class Settings:
         0,
     )
     allow_network: str = _doc(
-        "Functions that may open connections to anywhere: names separated by commas, `*` stands for any letters. "
-        "All others reach this server's signed listener and nothing else.",
+        "Functions, and jobs and models with code of one's own, that may open connections to anywhere: names separated by "
+        "commas, `*` stands for any letters. All others reach this server's signed listener and nothing else.",
         "",
     )
     invoke_body_max_bytes: int = _doc("Largest InvokeEndpoint body.", 6_291_456)
@@ -105,6 +105,11 @@ class Settings:
         "Pauses before the two retries of an asynchronous invocation that failed, separated by a comma.",
         "60,120",
     )
+    runtime_pythons: str = _doc(
+        "Pythons of other environments for runtimes of jobs and models: `sklearn=/PATH/bin/python,pytorch=…`. The names are "
+        "`sklearn`, `pytorch`, `huggingface` and `xgboost`; a runtime that is not named is the server's own Python.",
+        "",
+    )
     job_slots: int = _doc("Training and transform jobs that run at the same time; 0: one per two cores.", 0)
     root_access_key_id: str = _doc("Root access key id; made at the first start when empty.", "")
     root_secret_access_key: str = _doc("Root secret access key; made at the first start when empty.", "")
@@ -116,6 +121,8 @@ class Settings:
 _FOREIGN_VARIABLE = re.compile(
     r"STAGEDOOR_(SERVICE_HOST|SERVICE_PORT\w*|PORT|PORT_\d+_(TCP|UDP)\w*|CHROMIUM|TEST_\w+)"
 )
+RUNTIME_NAMES = ("sklearn", "pytorch", "huggingface", "xgboost")
+
 _NUMBERS = [name for name, wanted in typing.get_type_hints(Settings).items() if wanted in (int, float)]
 _SWITCHES = {
     "true": True,
@@ -166,6 +173,7 @@ def _check(settings: Settings) -> None:
     if bool(settings.root_access_key_id) != bool(settings.root_secret_access_key):
         raise SettingError("root_access_key_id and root_secret_access_key go together: set both or neither.")
     retry_delays_s(settings)
+    runtime_pythons(settings)
 
 
 def _check_listeners(settings: Settings) -> None:
@@ -219,6 +227,24 @@ def retry_delays_s(settings: Settings) -> tuple[float, ...]:
         return tuple(float(part) for part in text.split(",") if part.strip())
     except ValueError as error:
         raise SettingError(f"function_retry_delays_s = {text!r} is not numbers with commas.") from error
+
+
+def runtime_pythons(settings: Settings) -> dict[str, Path]:
+    """``runtime_pythons`` by name of the runtime. SettingError for a name or a file that is not there."""
+    found: dict[str, Path] = {}
+    for part in filter(None, map(str.strip, settings.runtime_pythons.split(","))):
+        name, separator, text = part.partition("=")
+        path = Path(text).expanduser()
+        if name not in RUNTIME_NAMES or not separator:
+            raise SettingError(
+                f"runtime_pythons = {part!r} is not NAME=PYTHON; the names are {', '.join(RUNTIME_NAMES)}."
+            )
+        if not path.is_absolute() or not path.is_file():
+            raise SettingError(
+                f"runtime_pythons = {part!r}: {text or 'nothing'} is not the path of a Python."
+            )
+        found[name] = path
+    return found
 
 
 def load(flags: Mapping[str, Any], environment: Mapping[str, str], file: Path | None = None) -> Settings:

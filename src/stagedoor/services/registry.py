@@ -54,6 +54,7 @@ MODULES: dict[str, tuple[str, ...]] = {
         "endpoints",
         "training_jobs",
         "transform_jobs",
+        "processing_jobs",
         "tags",
         "model_package_groups",
         "model_packages",

@@ -14,9 +14,11 @@ from pathlib import Path
 
 from stagedoor.domain.clock import Clock
 from stagedoor.domain.ids import resource_suffix
-from stagedoor.engine.interface import Engine, EngineError, Workload
+from stagedoor.engine.interface import Engine, EngineError, RuntimeUnavailableError, Workload
+from stagedoor.reconcile import programs
 from stagedoor.reconcile.jobs.slots import JobSlots
 from stagedoor.reconcile.jobs.stop_signal import StoppedError, StopSignal
+from stagedoor.reconcile.role_access import RoleAccess
 from stagedoor.reconcile.training import documents, staging
 from stagedoor.reconcile.training.metrics import JobMetrics
 from stagedoor.reconcile.training.outcome import Outcome, outcome
@@ -67,8 +69,10 @@ class TrainingJobs:
         clock: Clock,
         directory: Path,
         *,
+        access: RoleAccess | None = None,
         stop_grace_s: float = STOP_GRACE_S,
     ) -> None:
+        self._access = access
         self._stores = stores
         self._engine = engine
         self._logs = logs
@@ -109,6 +113,8 @@ class TrainingJobs:
             change = partial(_stopped, stop=stop)
         except DownloadError as error:
             change = _failed(f"ClientError: {error}")
+        except (programs.SourceError, RuntimeUnavailableError) as error:
+            change = _failed(f"ClientError: {error}")
         except EngineError as error:
             change = _failed(f"InternalServerError: The training process could not be started: {error}")
         except (OSError, objects_io.ObjectChangedError) as error:
@@ -127,6 +133,11 @@ class TrainingJobs:
         files = await asyncio.to_thread(
             staging.stage, document, directory, stores.objects, stores.contents, stop.check
         )
+        program = programs.of(document)
+        if program is not None:
+            files |= await asyncio.to_thread(
+                programs.stage_source, program, directory / "source", stores.objects, stores.contents
+            )
         await self._change(key, documents.training)
         place = LogPlace(
             key.account_id,
@@ -137,6 +148,11 @@ class TrainingJobs:
         metrics = self._metrics(document, place)
         async with metrics.flowing():
             left = await self._train(document, workload_id, files, place, stop)
+            if program is not None and left.requirements and stop.cause is None:
+                await self._engine.stop(workload_id, 0)
+                ready = await stop.unless_set(self._engine.prepare(program["runtime"], left.requirements))
+                document = document | {"program": programs.prepared(program, ready)}
+                left = await self._train(document, workload_id, files, place, stop)
         await asyncio.to_thread(metrics.collect)
         if stop.cause is None and left.reason:
             return _failed(left.reason, metrics)
@@ -158,14 +174,17 @@ class TrainingJobs:
         self, document: Document, workload_id: str, files: dict[str, Path], place: LogPlace, stop: StopSignal
     ) -> Outcome:
         """Run the algorithm's process to its end."""
-        algorithm = document["algorithm"]
         config = staging.configuration(document)
+        parts = await asyncio.to_thread(
+            programs.job_parts, document, self._access, document["TrainingJobName"], place.region
+        )
         workload = Workload(
             id=workload_id,
             kind="job",
-            runtime=algorithm,
+            runtime=parts.runtime,
             spec={
-                "entry": f"{algorithm}_training:train",
+                "entry": parts.entry,
+                "options": parts.options,
                 "name": document["TrainingJobName"],
                 "config": config,
                 "channels": list(config["inputdataconfig"]),
@@ -173,7 +192,7 @@ class TrainingJobs:
                 "pack_output": True,
             },
             environment={
-                "AWS_REGION": place.region,
+                **parts.environment,
                 "OMP_WAIT_POLICY": "PASSIVE",  # see engine.runtimes; for processes that are not forked
                 "TRAINING_JOB_NAME": document["TrainingJobName"],
                 "TRAINING_JOB_ARN": document["TrainingJobArn"],
@@ -181,6 +200,7 @@ class TrainingJobs:
             },
             files=files,
             threads=self._slots.threads,
+            connect_ports=parts.connect_ports,
         )
         exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._exits[workload_id] = exited

@@ -1,4 +1,4 @@
-"""Training jobs: built-in algorithms on data in S3.
+"""Training jobs: built-in algorithms, and scripts of one's own, on data in S3.
 
 Creating a job records it as InProgress and Starting; ``reconcile.training`` takes it from there. What a request may say is of
 three kinds. Honoured: data, hyperparameters, image, environment, output, time limits, metrics. Recorded, since it chooses
@@ -14,7 +14,16 @@ from typing import Any
 from stagedoor.domain import images
 from stagedoor.domain.errors import AwsError
 from stagedoor.services.call import Answer, Call
-from stagedoor.services.sagemaker import job_components, job_data, names, paging, roles, tag_sets
+from stagedoor.services.sagemaker import (
+    job_components,
+    job_data,
+    metric_definitions,
+    names,
+    paging,
+    programs,
+    roles,
+    tag_sets,
+)
 from stagedoor.services.sagemaker.names import TRAINING_JOB, validation
 from stagedoor.services.sagemaker.refusals import refuse, unsupported
 from stagedoor.store.records import AlreadyExistsError, Record
@@ -29,7 +38,7 @@ _NOT_YET = (
     "MlflowConfig",
     "ModelPackageConfig",
 )
-_ALGORITHM_NOT_YET = ("AlgorithmName", "ContainerEntrypoint", "ContainerArguments")
+_ALGORITHM_NOT_YET = ("AlgorithmName",)
 _RESOURCES_NOT_YET = (
     "InstanceGroups",
     "KeepAlivePeriodInSeconds",
@@ -51,6 +60,7 @@ def create_training_job(call: Call, request: dict[str, Any]) -> Answer:
     name = request["TrainingJobName"]
     _refuse_what_is_not_built(request)
     algorithm = _algorithm(request["AlgorithmSpecification"])
+    program = programs.of_training(request, algorithm)
     roles.require_role(call, request["RoleArn"])
     stopping = _stopping_condition(request)
     channels = [
@@ -58,24 +68,32 @@ def create_training_job(call: Call, request: dict[str, Any]) -> Answer:
     ]
     job_data.check_output(call, request["OutputDataConfig"]["S3OutputPath"], "OutputDataConfig.S3OutputPath")
     arn = names.arn(call, TRAINING_JOB, name)
-    document = {member: value for member, value in request.items() if member != "Tags"} | {
-        "TrainingJobArn": arn,
-        "TrainingJobStatus": "InProgress",
-        "SecondaryStatus": "Starting",
-        "SecondaryStatusTransitions": [
-            {"Status": "Starting", "StartTime": call.now, "StatusMessage": "Starting the training job"}
-        ],
-        "AlgorithmSpecification": _described_algorithm(request["AlgorithmSpecification"], algorithm),
-        "InputDataConfig": channels,
-        "OutputDataConfig": {"KmsKeyId": "", "CompressionType": "GZIP"} | request["OutputDataConfig"],
-        "StoppingCondition": stopping,
-        "EnableNetworkIsolation": bool(request.get("EnableNetworkIsolation")),
-        "EnableInterContainerTrafficEncryption": bool(request.get("EnableInterContainerTrafficEncryption")),
-        "EnableManagedSpotTraining": bool(request.get("EnableManagedSpotTraining")),
-        "CreationTime": call.now,
-        "LastModifiedTime": call.now,
-        "algorithm": algorithm.name,
-    }
+    document = (
+        {member: value for member, value in request.items() if member != "Tags"}
+        | {
+            "TrainingJobArn": arn,
+            "TrainingJobStatus": "InProgress",
+            "SecondaryStatus": "Starting",
+            "SecondaryStatusTransitions": [
+                {"Status": "Starting", "StartTime": call.now, "StatusMessage": "Starting the training job"}
+            ],
+            "AlgorithmSpecification": _described_algorithm(
+                request["AlgorithmSpecification"], algorithm, program
+            ),
+            "InputDataConfig": channels,
+            "OutputDataConfig": {"KmsKeyId": "", "CompressionType": "GZIP"} | request["OutputDataConfig"],
+            "StoppingCondition": stopping,
+            "EnableNetworkIsolation": bool(request.get("EnableNetworkIsolation")),
+            "EnableInterContainerTrafficEncryption": bool(
+                request.get("EnableInterContainerTrafficEncryption")
+            ),
+            "EnableManagedSpotTraining": bool(request.get("EnableManagedSpotTraining")),
+            "CreationTime": call.now,
+            "LastModifiedTime": call.now,
+            "algorithm": algorithm.name,
+        }
+        | ({"program": program} if program else {})
+    )
     try:
         with call.house.records.transaction() as transaction:
             transaction.insert(names.key(call, TRAINING_JOB, name), document)
@@ -127,16 +145,21 @@ def _algorithm(specification: Mapping[str, Any]) -> images.Algorithm:
         algorithm = images.resolve(specification["TrainingImage"])
     except images.UnsupportedImageError as error:
         raise validation(str(error)) from error
+    return algorithm
+
+
+def _described_algorithm(
+    specification: dict[str, Any], algorithm: images.Algorithm, program: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """As AWS describes it: built-in algorithms bring their metrics, scripts have those that the request defines."""
+    if program is not None:
+        metric_definitions.check(specification.get("MetricDefinitions", []), "AlgorithmSpecification.")
+        return {"EnableSageMakerMetricsTimeSeries": True} | specification
     if specification.get("MetricDefinitions"):
         raise validation(
             "You can't override the metric definitions for Amazon SageMaker algorithms. Please retry your request "
             "without specifying metric definitions."
         )
-    return algorithm
-
-
-def _described_algorithm(specification: dict[str, Any], algorithm: images.Algorithm) -> dict[str, Any]:
-    """As AWS describes it: built-in algorithms bring their metrics."""
     return (
         {"EnableSageMakerMetricsTimeSeries": True}
         | specification
