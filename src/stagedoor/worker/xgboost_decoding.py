@@ -24,7 +24,7 @@ def decode(body: Any, content_type: str) -> xgboost.DMatrix:
     except request_rows.ContentTypeError as error:
         raise UnsupportedFormatError(content_type) from error
     data = body.encode() if isinstance(body, str) else bytes(body)
-    rows = request_rows.rows_of_any_width(media, data)
+    rows = request_rows.rows_of_any_width(media.name, data)
     if isinstance(rows, request_rows.DenseRows):
         return xgboost.DMatrix(rows.matrix)
     width = int(rows.columns.max()) + 1 if len(rows.columns) else 1
