@@ -1,5 +1,6 @@
 """K-Means: clusters as good as scikit-learn's, every hyperparameter, every format of answers."""
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -214,7 +215,13 @@ def test_channels_that_are_refused(job: AlgorithmJob) -> None:
         job.train(k=1, feature_dim=2)
 
 
-@pytest.mark.parametrize("content", [None, b"no archive", b"\x93NUMPY", b"PK\x03\x04 broken"])
+def npy() -> bytes:
+    file = io.BytesIO()
+    np.save(file, np.ones(3))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("content", [None, b"no archive", b"\x93NUMPY", b"PK\x03\x04 broken", npy()])
 def test_files_that_are_no_model(job: AlgorithmJob, content: bytes | None) -> None:
     if content is not None:
         (job.model_dir / "model_algo-1").write_bytes(content)
