@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -17,7 +18,7 @@ from engine.houses import Told
 
 from stagedoor.engine.interface import EngineError, Placement, Workload
 from stagedoor.engine.local import LocalEngine
-from stagedoor.engine.runtimes import Runtime
+from stagedoor.engine.runtimes import Runtime, default_runtimes
 from stagedoor.traffic.channel import Channel, WorkerFailedError
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="the system's own means are Linux's")
@@ -108,7 +109,7 @@ import asyncio, sys, uvloop
 from pathlib import Path
 from engine import houses
 from stagedoor.engine.local import LocalEngine
-from stagedoor.engine.runtimes import Runtime
+from stagedoor.engine.runtimes import Runtime, default_runtimes
 
 async def main():
     told = houses.Told()
@@ -516,3 +517,35 @@ def test_a_closed_engine_starts_nothing(tmp_path: Path) -> None:
     houses.run(engine, lambda _, told: story(engine, told))
     with pytest.raises(EngineError, match="not open"):
         asyncio.run(engine.start(houses.model("m")))
+
+
+@pytest.mark.parametrize("start", ["fork", "spawn"])
+def test_an_algorithm_that_is_not_installed_is_refused_with_the_command_that_installs_it(
+    tmp_path: Path, start: Literal["fork", "spawn"]
+) -> None:
+    missing = replace(default_runtimes()["kmeans"], modules=("no_such_library",), start=start)
+
+    async def story(engine: LocalEngine, told: Told) -> None:
+        for name in ("kmeans", "pca"):  # which share a parent
+            with pytest.raises(EngineError) as refusal:
+                await engine.start(Workload(name, "job", name, houses.job("j", "finish").spec))
+            assert "No module named 'no_such_library'" in str(refusal.value)
+            assert str(refusal.value).endswith(
+                "Install the algorithms with: pip install 'stagedoor[algorithms]'"
+            )
+
+    run(tmp_path, story, kmeans=missing, pca=missing)
+
+
+def test_parents_that_are_seldom_needed_start_with_their_first_workload(tmp_path: Path) -> None:
+    seldom = Runtime(path=(houses.PROBES,), warm_up="when needed")
+
+    async def story(engine: LocalEngine, told: Told) -> None:
+        await engine.start(houses.model("m"))
+        assert set(engine.parent_pids()) == {"plain"}
+        await engine.start(replace(houses.model("one"), runtime="seldom"))
+        await engine.start(replace(houses.model("two"), runtime="rare"))
+        pids = engine.parent_pids()
+        assert pids["seldom"] == pids["rare"] != pids["plain"]
+
+    run(tmp_path, story, seldom=seldom, rare=seldom)

@@ -130,6 +130,8 @@ class Parent:
         try:
             if setup.start == "fork":
                 preload.preload(setup)
+            else:
+                preload.require(setup)
         except BaseException as error:  # noqa: BLE001 - whatever an import raises goes to the server
             self._tell(
                 event="failed", reason=f"{type(error).__name__}: {error}", traceback=traceback.format_exc()

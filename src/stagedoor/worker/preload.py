@@ -6,6 +6,7 @@ only the calling thread, and a lock held by another would stay locked for ever i
 
 import gc
 import importlib
+import importlib.util
 import sys
 from typing import cast
 
@@ -13,6 +14,18 @@ from stagedoor.worker import grants
 from stagedoor.worker.assignment import RuntimeSetup
 
 _ENTRIES = ("model_server", "function_worker", "job_runner")
+
+
+def require(setup: RuntimeSetup) -> None:
+    """ModuleNotFoundError when one of the runtime's modules is not installed; imports nothing.
+
+    For parents that spawn: what they import themselves would help nobody, and what is missing is better said at once.
+    """
+    sys.path[:0] = setup.path
+    for name in setup.modules:
+        package = name.partition(".")[0]
+        if importlib.util.find_spec(package) is None:
+            raise ModuleNotFoundError(f"No module named {package!r}", name=package)
 
 
 def preload(setup: RuntimeSetup) -> None:

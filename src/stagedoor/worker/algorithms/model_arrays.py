@@ -35,7 +35,7 @@ def load_arrays(model_dir: Path, *names: str) -> "dict[str, NDArray[Any]]":
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays: dict[str, NDArray[Any]] = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise ModelFileError(f"{FILE_NAME} is not a NumPy archive of arrays: {error}") from error
     for name in names:
         if name not in arrays:

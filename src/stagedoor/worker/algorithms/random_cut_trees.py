@@ -62,6 +62,8 @@ class RandomCutForest:
         walk: NDArray[Any] = np.arange(pairs)
         depth = 0
         while len(walk):
+            if depth > self.feature.shape[1]:
+                raise ValueError("the trees of this model have a circle")
             value = rows[row]
             low, high = self.low[tree, node], self.high[tree, node]
             # In double precision: far outliers must not swallow the box's own extent.

@@ -150,6 +150,8 @@ def _tensor(data: bytes, kind: int) -> Tensor:
         elif field in (2, 3):
             (keys if field == 2 else shape).extend(_varints(value) if isinstance(value, bytes) else [value])
     row = values[0] if len(values) == 1 else np.concatenate(values) if values else np.empty(0, np.float64)
+    if not keys and shape and not len(row):
+        return Tensor(row, np.empty(0, dtype=np.int64), shape[-1])  # a sparse row that names nothing
     if not keys:
         return Tensor(row)
     if len(keys) != len(row):

@@ -185,14 +185,19 @@ def _read_recordio(body: bytes) -> Rows:
         if len({len(record.values) for record in records}) > 1:
             raise RowsError("the records differ in their number of features")
         return DenseRows(np.stack([record.values for record in records]).astype(np.float32))
-    if any(record.keys is None for record in records):
-        raise RowsError("dense and sparse records are mixed")
     return _sparse(
         [
-            (record.keys.tolist() if record.keys is not None else [], record.values.tolist())
+            (record.keys.tolist(), record.values.tolist())
+            if record.keys is not None
+            else _all_named(record.values.tolist())
             for record in records
         ]
     )
+
+
+def _all_named(values: list[float]) -> tuple[list[int], list[float]]:
+    """A dense row among sparse ones."""
+    return list(range(len(values))), values
 
 
 def _read_json(body: bytes) -> Rows:
@@ -229,10 +234,8 @@ def _read_json_lines(body: bytes) -> Rows:
 def _instances(document: list[Any]) -> Rows:
     rows = [_instance(instance, number) for number, instance in enumerate(document, 1)]
     dense = [row for row in rows if isinstance(row, list)]
-    if not dense:
-        return _sparse([row for row in rows if isinstance(row, tuple)])
     if len(dense) < len(rows):
-        raise RowsError("dense and sparse instances are mixed")
+        return _sparse([row if isinstance(row, tuple) else _all_named(row) for row in rows])
     if len({len(row) for row in dense}) > 1:
         raise RowsError("the rows differ in their number of features")
     return DenseRows(np.array(dense, dtype=np.float64).astype(np.float32))
