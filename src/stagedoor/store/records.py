@@ -229,6 +229,13 @@ class _SqliteTransaction:
         return bool(cursor.rowcount)
 
 
+class _Reader(NamedTuple):
+    """The connection of one reading thread, and who uses it now."""
+
+    connection: sqlite3.Connection
+    lock: threading.Lock
+
+
 class SqliteRecords:
     """``Records`` in one SQLite file: WAL, ``synchronous=FULL`` (a commit is on the disk when it returns).
 
@@ -239,8 +246,9 @@ class SqliteRecords:
         self._path = path
         self._lock = threading.RLock()
         self._local = threading.local()
-        self._connections: list[sqlite3.Connection] = []
-        self._connections_lock = threading.Lock()
+        self._readers: list[_Reader] = []
+        self._readers_lock = threading.Lock()
+        self._closed = False
         self._listeners: list[tuple[str, Listener]] = []
         self._writer = self._connect()
         self._writer.executescript(_SCHEMA)
@@ -249,18 +257,24 @@ class SqliteRecords:
         connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=30)
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
-        with self._connections_lock:
-            self._connections.append(connection)
         return connection
 
-    def _reader(self) -> sqlite3.Connection:
-        connection = getattr(self._local, "connection", None)
-        if connection is None:
-            connection = self._local.connection = self._connect()
-        return connection
+    @contextlib.contextmanager
+    def _reading(self) -> Generator[sqlite3.Connection]:
+        """The thread's own connection; ``close`` waits until it is given back, or SQLite would free it under the reader."""
+        own: _Reader | None = getattr(self._local, "reader", None)
+        if own is None:
+            with self._readers_lock:
+                if self._closed:
+                    raise sqlite3.ProgrammingError("the store is closed")
+                own = self._local.reader = _Reader(self._connect(), threading.Lock())
+                self._readers.append(own)
+        with own.lock:
+            yield own.connection
 
     def get(self, key: Key) -> Record | None:
-        return _get(self._reader(), key)
+        with self._reading() as connection:
+            return _get(connection, key)
 
     def list(
         self,
@@ -272,7 +286,8 @@ class SqliteRecords:
         after: str = "",
         limit: int | None = None,
     ) -> list[Record]:
-        return _list(self._reader(), kind, account_id, region, prefix, after, limit)
+        with self._reading() as connection:
+            return _list(connection, kind, account_id, region, prefix, after, limit)
 
     @contextlib.contextmanager
     def transaction(self) -> Generator[Transaction]:
@@ -299,7 +314,11 @@ class SqliteRecords:
         self._listeners.append((kind_prefix, listener))
 
     def close(self) -> None:
-        with self._connections_lock:
-            for connection in self._connections:
-                connection.close()
-            self._connections.clear()
+        with self._lock:
+            self._writer.close()
+        with self._readers_lock:
+            self._closed = True
+            readers, self._readers = self._readers, []
+        for each in readers:
+            with each.lock:
+                each.connection.close()
