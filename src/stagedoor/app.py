@@ -50,6 +50,7 @@ from stagedoor.reconcile.loop import Loop
 from stagedoor.reconcile.model_files import ModelFiles
 from stagedoor.reconcile.training.act import TrainingJobs, TrainingStores
 from stagedoor.reconcile.transform.act import TransformJobs, TransformStores
+from stagedoor.reconcile.tuning.act import TuningReconciler
 from stagedoor.reconcile.worker_logs import WorkerLogs
 from stagedoor.services.call import House
 from stagedoor.services.denials import Denials
@@ -372,6 +373,7 @@ class Application:
             self._clock,
         )
         jobs = self._job_reconcilers(house, engine, logs, model_files)
+        tuning = TuningReconciler(records, house.log_events, self._clock)
 
         def on_output(workload_id: str, data: bytes) -> Awaitable[None] | None:
             return house.function_pools.on_output(workload_id, data) or logs.output(workload_id, data)
@@ -384,7 +386,7 @@ class Application:
         await engine.open(on_output, on_exit)
         self._closing.push_async_callback(engine.close)
         self._closing.push_async_callback(house.function_pools.close)
-        for reconciler in (endpoints, functions, *jobs):
+        for reconciler in (endpoints, functions, tuning, *jobs):
             loop = Loop(reconciler, records)
             if isinstance(reconciler, FunctionReconciler):
                 house.function_pools.on_change(loop.wake)

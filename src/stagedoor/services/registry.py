@@ -48,7 +48,15 @@ MODULES: dict[str, tuple[str, ...]] = {
         "authorization_details",
     ),
     "sts": ("identity", "sessions", "federation"),
-    "sagemaker": ("models", "endpoint_configs", "endpoints", "training_jobs", "transform_jobs", "tags"),
+    "sagemaker": (
+        "models",
+        "endpoint_configs",
+        "endpoints",
+        "training_jobs",
+        "transform_jobs",
+        "tags",
+        "tuning_jobs",
+    ),
     "sagemaker-runtime": ("invocations",),
     "lambda": ("functions", "invocations", "versions", "aliases", "permissions", "tags"),
     "apigateway": (

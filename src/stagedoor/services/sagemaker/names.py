@@ -28,8 +28,11 @@ ENDPOINT_CONFIG: Final = ResourceType(
 ENDPOINT: Final = ResourceType("sagemaker.endpoint", "endpoint", "endpoint")
 TRAINING_JOB: Final = ResourceType("sagemaker.training_job", "training-job", "training job")
 TRANSFORM_JOB: Final = ResourceType("sagemaker.transform_job", "transform-job", "transform job")
+TUNING_JOB: Final = ResourceType(
+    "sagemaker.tuning_job", "hyper-parameter-tuning-job", "hyperparameter tuning job"
+)
 
-TYPES: Final = (MODEL, ENDPOINT_CONFIG, ENDPOINT, TRAINING_JOB, TRANSFORM_JOB)
+TYPES: Final = (MODEL, ENDPOINT_CONFIG, ENDPOINT, TRAINING_JOB, TRANSFORM_JOB, TUNING_JOB)
 
 
 def validation(message: str) -> AwsError:

@@ -8,7 +8,7 @@ import base64
 import binascii
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import orjson
@@ -38,11 +38,12 @@ def answer(
     name_member: str,
     status_member: str = "",
     order: str = "Descending",
+    sort_by: Mapping[str, Callable[[Summary], Any]] | None = None,
 ) -> dict[str, Any]:
     """The answer of a List operation: one page of ``summaries`` under ``member``, and a NextToken when there is more.
 
     ``order`` is the operation's default SortOrder; the default SortBy is CreationTime everywhere. ``SortBy`` ``Name`` and
-    ``Status`` mean ``name_member`` and ``status_member``.
+    ``Status`` mean ``name_member`` and ``status_member``; ``sort_by`` has what further values mean.
     """
     chosen: list[Summary] = [
         summary for summary in summaries if _matches(summary, request, name_member, status_member)
@@ -51,8 +52,10 @@ def answer(
         request.get("SortBy", ""), "CreationTime"
     )
 
+    sorting = (sort_by or {}).get(request.get("SortBy", ""))
+
     def place(summary: Summary) -> tuple[Any, str]:
-        return (summary[sort_member], summary[name_member])
+        return (summary[sort_member] if sorting is None else sorting(summary), summary[name_member])
 
     descending = request.get("SortOrder", order) == "Descending"
     chosen.sort(key=place, reverse=descending)

@@ -11,13 +11,13 @@ job. Everything else is refused by name.
 from collections.abc import Mapping
 from typing import Any
 
-from stagedoor.domain import images
+from stagedoor.domain import images, training_states
 from stagedoor.domain.errors import AwsError
 from stagedoor.services.call import Answer, Call
 from stagedoor.services.sagemaker import job_data, names, paging, roles, tag_sets
 from stagedoor.services.sagemaker.names import TRAINING_JOB, validation
 from stagedoor.services.sagemaker.refusals import refuse, unsupported
-from stagedoor.store.records import AlreadyExistsError, Record
+from stagedoor.store.records import AlreadyExistsError, Document, Record
 from stagedoor.worker.algorithms import xgboost_metrics
 
 _NOT_YET = (
@@ -44,40 +44,14 @@ _SWITCHES_NOT_YET = {
     "SessionChainingConfig": "EnableSessionTagChaining",
 }
 _DEFAULT_MAX_RUNTIME_S = 86_400
-_TERMINAL = ("Completed", "Failed", "Stopped")
 _METRIC_DEFINITIONS = {"xgboost": xgboost_metrics.definitions}
 
 
 def create_training_job(call: Call, request: dict[str, Any]) -> Answer:
     """CreateTrainingJob: all that can be known before the job runs is checked now."""
     name = request["TrainingJobName"]
-    _refuse_what_is_not_built(request)
-    algorithm = _algorithm(request["AlgorithmSpecification"])
-    roles.require_role(call, request["RoleArn"])
-    stopping = _stopping_condition(request)
-    channels = [
-        _channel(call, channel, request, number) for number, channel in enumerate(_channels(request), 1)
-    ]
-    job_data.check_output(call, request["OutputDataConfig"]["S3OutputPath"], "OutputDataConfig.S3OutputPath")
     arn = names.arn(call, TRAINING_JOB, name)
-    document = {member: value for member, value in request.items() if member != "Tags"} | {
-        "TrainingJobArn": arn,
-        "TrainingJobStatus": "InProgress",
-        "SecondaryStatus": "Starting",
-        "SecondaryStatusTransitions": [
-            {"Status": "Starting", "StartTime": call.now, "StatusMessage": "Starting the training job"}
-        ],
-        "AlgorithmSpecification": _described_algorithm(request["AlgorithmSpecification"], algorithm),
-        "InputDataConfig": channels,
-        "OutputDataConfig": {"KmsKeyId": "", "CompressionType": "GZIP"} | request["OutputDataConfig"],
-        "StoppingCondition": stopping,
-        "EnableNetworkIsolation": bool(request.get("EnableNetworkIsolation")),
-        "EnableInterContainerTrafficEncryption": bool(request.get("EnableInterContainerTrafficEncryption")),
-        "EnableManagedSpotTraining": bool(request.get("EnableManagedSpotTraining")),
-        "CreationTime": call.now,
-        "LastModifiedTime": call.now,
-        "algorithm": algorithm.name,
-    }
+    document = training_states.begun(checked(call, request) | {"TrainingJobArn": arn}, call.now)
     try:
         with call.house.records.transaction() as transaction:
             transaction.insert(names.key(call, TRAINING_JOB, name), document)
@@ -90,6 +64,31 @@ def create_training_job(call: Call, request: dict[str, Any]) -> Answer:
             status=400,
         ) from None
     return {"TrainingJobArn": arn}
+
+
+def checked(call: Call, request: dict[str, Any]) -> Document:
+    """What CreateTrainingJob asks for, with AWS's defaults, before the job has begun. ValidationException for what is wrong.
+
+    A tuning job makes its trials from it, so the request need not have a name.
+    """
+    _refuse_what_is_not_built(request)
+    algorithm = _algorithm(request["AlgorithmSpecification"])
+    roles.require_role(call, request["RoleArn"])
+    stopping = _stopping_condition(request)
+    channels = [
+        _channel(call, channel, request, number) for number, channel in enumerate(_channels(request), 1)
+    ]
+    job_data.check_output(call, request["OutputDataConfig"]["S3OutputPath"], "OutputDataConfig.S3OutputPath")
+    return {member: value for member, value in request.items() if member != "Tags"} | {
+        "AlgorithmSpecification": _described_algorithm(request["AlgorithmSpecification"], algorithm),
+        "InputDataConfig": channels,
+        "OutputDataConfig": {"KmsKeyId": "", "CompressionType": "GZIP"} | request["OutputDataConfig"],
+        "StoppingCondition": stopping,
+        "EnableNetworkIsolation": bool(request.get("EnableNetworkIsolation")),
+        "EnableInterContainerTrafficEncryption": bool(request.get("EnableInterContainerTrafficEncryption")),
+        "EnableManagedSpotTraining": bool(request.get("EnableManagedSpotTraining")),
+        "algorithm": algorithm.name,
+    }
 
 
 def _refuse_what_is_not_built(request: dict[str, Any]) -> None:
@@ -239,19 +238,9 @@ def stop_training_job(call: Call, request: dict[str, Any]) -> Answer:
         status = document["TrainingJobStatus"]
         if status == "Stopping":
             return {}
-        if status in _TERMINAL:
+        if status in training_states.TERMINAL:
             raise validation(f"The request was rejected because the training job is in status {status}.")
-        transitions = document["SecondaryStatusTransitions"]
-        transitions[-1]["EndTime"] = call.now
-        transitions.append(
-            {"Status": "Stopping", "StartTime": call.now, "StatusMessage": "Stopping the training job"}
-        )
-        document |= {
-            "TrainingJobStatus": "Stopping",
-            "SecondaryStatus": "Stopping",
-            "LastModifiedTime": call.now,
-        }
-        transaction.put(key, document)
+        transaction.put(key, training_states.stopping(document, call.now))
     return {}
 
 
@@ -264,7 +253,7 @@ def delete_training_job(call: Call, request: dict[str, Any]) -> Answer:
         if record is None:
             raise validation("Requested resource not found.")
         status = record.document["TrainingJobStatus"]
-        if status not in _TERMINAL:
+        if status not in training_states.TERMINAL:
             raise AwsError(
                 "ResourceInUse",
                 f"The training job {name} is in status {status}; only jobs that have ended can be deleted. "
