@@ -20,8 +20,8 @@ def behind_median(
     stopped: list[str] = []
     for name, series in running.items():
         epoch = len(series)
-        averages = [fmean(other[:epoch]) for other in ended if len(other) >= epoch]
-        if epoch == 0 or len(averages) < _ENDED_AT_LEAST:
+        averages = [fmean(other[:epoch]) for other in ended if epoch and len(other) >= epoch]
+        if len(averages) < _ENDED_AT_LEAST:
             continue
         middle = median(averages)
         if series[-1] < middle if maximize else series[-1] > middle:
