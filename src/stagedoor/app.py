@@ -400,9 +400,9 @@ class Application:
     def _job_reconcilers(
         self, house: House, engine: LocalEngine, logs: WorkerLogs, model_files: ModelFiles
     ) -> list[JobReconciler]:
-        """Training and transform jobs; they share the machine's slots."""
+        """Training and transform jobs; they share the machine's cores."""
         settings, records, clock = self._settings, house.records, self._clock
-        slots = JobSlots(settings.job_slots)
+        slots = JobSlots(settings.job_cores)
         training = TrainingJobs(
             TrainingStores(records, house.objects, house.contents, house.log_events),
             engine,

@@ -255,7 +255,6 @@ def test_a_running_job_can_be_stopped(desk: Desk) -> None:
         lambda answer: answer["SecondaryStatus"] == "Training",
     )
     desk.sagemaker.stop_training_job(TrainingJobName=name)
-    desk.sagemaker.stop_training_job(TrainingJobName=name)
     done = desk.ended_training(name)
     assert (done["TrainingJobStatus"], done["SecondaryStatus"]) == ("Stopped", "Stopped")
     assert [each["Status"] for each in done["SecondaryStatusTransitions"]][-1] == "Stopped"

@@ -132,7 +132,7 @@ class TrainingJobs:
             LOG_GROUP,
             f"{document['TrainingJobName']}/algo-1-{int(self._clock.now())}",
         )
-        left = await self._train(document, workload_id, files, place, stop)
+        left = await self._train(key, document, workload_id, files, place, stop)
         if stop.cause is None and left.reason:
             return _failed(left.reason)
         await self._change(key, documents.uploading)
@@ -147,7 +147,13 @@ class TrainingJobs:
         )
 
     async def _train(
-        self, document: Document, workload_id: str, files: dict[str, Path], place: LogPlace, stop: StopSignal
+        self,
+        key: Key,
+        document: Document,
+        workload_id: str,
+        files: dict[str, Path],
+        place: LogPlace,
+        stop: StopSignal,
     ) -> Outcome:
         """Run the algorithm's process to its end."""
         algorithm = document["algorithm"]
@@ -172,7 +178,7 @@ class TrainingJobs:
                 **document.get("Environment", {}),
             },
             files=files,
-            threads=self._slots.threads,
+            threads=self._slots.threads(key),
         )
         exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._exits[workload_id] = exited

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from stagedoor.store.records import Document
 
-Ending = Literal["Completed", "Failed", "Stopped", "MaxRuntimeExceeded"]
+Ending = Literal["Completed", "Failed", "Stopped", "MaxRuntimeExceeded", "MaxWaitTimeExceeded"]
 
 _MESSAGES = {
     "Starting": "Preparing the instances for training",
@@ -21,6 +21,7 @@ _MESSAGES = {
     "Failed": "Training job failed",
     "Stopped": "Training job stopped",
     "MaxRuntimeExceeded": "Training job runtime exceeded MaxRuntimeInSeconds provided",
+    "MaxWaitTimeExceeded": "Training job wait time exceeded MaxWaitTimeInSeconds provided",
 }
 _REASON_CHARACTERS = 1024
 
@@ -64,7 +65,7 @@ def ended(
 ) -> Document:
     """The job's last state. ``model_artifacts`` is the S3 URI of the archive, where one was stored."""
     result: Document = _entered(document, ending, now) | {
-        "TrainingJobStatus": "Stopped" if ending == "MaxRuntimeExceeded" else ending,
+        "TrainingJobStatus": ending if ending in ("Completed", "Failed") else "Stopped",
         "SecondaryStatus": ending,
         "TrainingEndTime": now,
     }

@@ -141,7 +141,7 @@ class TransformJobs:
         worker = TransformWorker(
             self._engine,
             self._logs,
-            workload(workload_id, document, archive, self._slots.threads),
+            workload(workload_id, document, archive, self._slots.threads(key)),
             self._exits[workload_id],
         )
         try:
