@@ -5,9 +5,13 @@ DescribeTrainingJob follows it; a job that a crash interrupted is run again from
 """
 
 import asyncio
+import contextlib
 import logging
 import shutil
-from collections.abc import Callable
+import socket
+import threading
+from collections.abc import AsyncGenerator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,16 +19,21 @@ from pathlib import Path
 from stagedoor.domain.clock import Clock
 from stagedoor.domain.ids import resource_suffix
 from stagedoor.engine.interface import Engine, EngineError, Workload
+from stagedoor.reconcile.jobs import demand
 from stagedoor.reconcile.jobs.slots import JobSlots
 from stagedoor.reconcile.jobs.stop_signal import StoppedError, StopSignal
-from stagedoor.reconcile.training import documents, staging
+from stagedoor.reconcile.training import artifacts, documents, pipes, staging
+from stagedoor.reconcile.training.artifacts import ArtifactStore
+from stagedoor.reconcile.training.channel_data import channels
+from stagedoor.reconcile.training.checkpoints import Checkpoints
 from stagedoor.reconcile.training.final_metrics import FinalMetrics
-from stagedoor.reconcile.training.outcome import Outcome, outcome
-from stagedoor.reconcile.training.staging import DownloadError
+from stagedoor.reconcile.training.hosts import Hosts
+from stagedoor.reconcile.training.outcome import outcome
+from stagedoor.reconcile.training.pipes import Feed
+from stagedoor.reconcile.training.staging import ROOT, DownloadError
 from stagedoor.reconcile.worker_logs import WorkerLogs
 from stagedoor.store import objects_io
 from stagedoor.store.contents import Contents
-from stagedoor.store.job_inputs import Location
 from stagedoor.store.log_events import LogEvents
 from stagedoor.store.object_rows import NoSuchBucketError, ObjectRows
 from stagedoor.store.records import Document, Key, Records
@@ -34,7 +43,6 @@ log = logging.getLogger(__name__)
 
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 STOP_GRACE_S = 120.0
-_KILL_GRACE_S = 5.0
 
 Change = Callable[[Document, float], Document]
 
@@ -47,6 +55,23 @@ class TrainingStores:
     objects: ObjectRows
     contents: Contents
     log_events: LogEvents
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """One attempt at a job: where its inputs are staged, and its hosts: names and workloads' ids in the same order."""
+
+    directory: Path
+    hosts: list[str]
+    workload_ids: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    """How an attempt ended. What failed on this side (not the user's) may be tried again."""
+
+    change: Change
+    may_retry: bool = False
 
 
 class TrainingJobs:
@@ -68,13 +93,10 @@ class TrainingJobs:
         stop_grace_s: float = STOP_GRACE_S,
     ) -> None:
         self._stores = stores
-        self._engine = engine
-        self._logs = logs
+        self._hosts = Hosts(engine, logs, stop_grace_s)
         self._slots = slots
         self._clock = clock
         self._directory = directory
-        self._stop_grace_s = stop_grace_s
-        self._exits: dict[str, asyncio.Future[int]] = {}
 
     def max_runtime_s(self, document: Document) -> float | None:
         """See ``JobKind``."""
@@ -82,9 +104,7 @@ class TrainingJobs:
 
     def worker_exited(self, workload_id: str, exit_code: int) -> None:
         """See ``JobKind``."""
-        exited = self._exits.get(workload_id)
-        if exited is not None and not exited.done():
-            exited.set_result(exit_code)
+        self._hosts.exited(workload_id, exit_code)
 
     async def tidy(self) -> None:
         """See ``JobKind``."""
@@ -96,133 +116,141 @@ class TrainingJobs:
 
     async def run(self, key: Key, stop: StopSignal) -> None:
         """See ``JobKind``."""
-        workload_id = f"training-{key.name}-{resource_suffix()}"
-        directory = self._directory / workload_id
+        document = await self._change(key, documents.starting)
+        retries: int = document.get("RetryStrategy", {}).get("MaximumRetryAttempts", 0)
+        names = staging.hosts(demand.host_count(document))
+        while True:
+            run = f"training-{key.name}-{resource_suffix()}"
+            attempt = _Attempt(self._directory / run, names, [f"{run}-{name}" for name in names])
+            result = await self._attempt(key, stop, attempt)
+            if not result.may_retry or retries <= 0 or stop.cause is not None:
+                break
+            retries -= 1
+            await self._change(key, documents.restarting)
+        await self._change(key, result.change)
+
+    async def _attempt(self, key: Key, stop: StopSignal, attempt: _Attempt) -> _Result:
         try:
-            change = await self._run(key, stop, workload_id, directory)
+            return _Result(await self._run(key, stop, attempt))
         except asyncio.CancelledError:
             stop.set("Stopped")  # for a thread that still fetches inputs
             raise
         except StoppedError:
-            change = partial(_stopped, stop=stop)
+            return _Result(partial(_stopped, stop=stop))
         except DownloadError as error:
-            change = _failed(f"ClientError: {error}")
+            return _Result(_failed(f"ClientError: {error}"))
         except EngineError as error:
-            change = _failed(f"InternalServerError: The training process could not be started: {error}")
+            reason = f"InternalServerError: The training process could not be started: {error}"
+            return _Result(_failed(reason), may_retry=True)
         except (OSError, objects_io.ObjectChangedError) as error:
             log.exception("training job failed", extra={"job": key.name})
-            change = _failed(f"InternalServerError: {error}. Please try again.")
+            return _Result(_failed(f"InternalServerError: {error}. Please try again."), may_retry=True)
         finally:
-            await self._clear(workload_id, directory)
-        await self._change(key, change)
+            await self._hosts.clear(attempt.workload_ids)
+            await asyncio.to_thread(shutil.rmtree, attempt.directory, ignore_errors=True)
 
-    async def _run(self, key: Key, stop: StopSignal, workload_id: str, directory: Path) -> Change:
+    async def _run(self, key: Key, stop: StopSignal, attempt: _Attempt) -> Change:
         """All steps but the last; gives the last one's change."""
-        document = await self._change(key, documents.starting)
         stop.check()
-        await self._change(key, documents.downloading)
-        stores = self._stores
+        document = await self._change(key, documents.downloading)
+        stores, host_count = self._stores, len(attempt.hosts)
         files = await asyncio.to_thread(
-            staging.stage, document, directory, stores.objects, stores.contents, stop.check
+            staging.stage,
+            document,
+            attempt.directory / "data",
+            host_count,
+            stores.objects,
+            stores.contents,
+            stop.check,
         )
+        checkpoints = Checkpoints(document, stores.objects, stores.contents, self._clock)
+        copies = await asyncio.to_thread(checkpoints.fetch, attempt.directory / "checkpoints")
         await self._change(key, documents.training)
-        place = LogPlace(
-            key.account_id,
-            key.region,
-            LOG_GROUP,
-            f"{document['TrainingJobName']}/algo-1-{int(self._clock.now())}",
-        )
-        left = await self._train(key, document, workload_id, files, place, stop)
-        if stop.cause is None and left.reason:
-            return _failed(left.reason)
+        workloads = [
+            self._workload(key, document, attempt, number, files, copies) for number in range(host_count)
+        ]
+        places = self._log_places(key, document, attempt.hosts)
+        feeding = _Feeding(document, stores)
+
+        @contextlib.asynccontextmanager
+        async def beside(scratches: Sequence[Path]) -> AsyncGenerator[None]:
+            async with checkpoints.keep(scratches), feeding.flow(scratches):
+                yield
+
+        ends, deciding = await self._hosts.run(list(zip(workloads, places, strict=True)), stop, beside)
+        outcomes = [
+            await asyncio.to_thread(outcome, end.scratch, end.exit_code, end.last_lines) for end in ends
+        ]
+        if stop.cause is None:
+            if feeding.failure is not None:
+                raise feeding.failure
+            if outcomes[deciding].reason:
+                return _failed(outcomes[deciding].reason)
         await self._change(key, documents.uploading)
-        artifacts = await asyncio.to_thread(self._upload, document, left)
-        if isinstance(artifacts, NoSuchBucketError):
+        try:
+            model = await asyncio.to_thread(
+                artifacts.upload,
+                document,
+                [end.scratch for end in ends],
+                outcomes,
+                attempt.directory,
+                ArtifactStore(stores.objects, stores.contents, self._clock.now()),
+                succeeded=not any(end.exit_code for end in ends),
+            )
+        except NoSuchBucketError:
             return _failed(
                 f"ClientError: The bucket of {document['OutputDataConfig']['S3OutputPath']} does not exist any more"
             )
-        metrics = await asyncio.to_thread(self._final_metrics, document, place)
+        metrics = await asyncio.to_thread(self._final_metrics, document, places[0])
         return partial(
-            documents.ended, ending=stop.cause or "Completed", model_artifacts=artifacts, metrics=metrics
+            documents.ended, ending=stop.cause or "Completed", model_artifacts=model, metrics=metrics
         )
 
-    async def _train(
+    def _log_places(self, key: Key, document: Document, hosts: Sequence[str]) -> list[LogPlace]:
+        name, now = document["TrainingJobName"], int(self._clock.now())
+        return [LogPlace(key.account_id, key.region, LOG_GROUP, f"{name}/{host}-{now}") for host in hosts]
+
+    def _workload(
         self,
         key: Key,
         document: Document,
-        workload_id: str,
-        files: dict[str, Path],
-        place: LogPlace,
-        stop: StopSignal,
-    ) -> Outcome:
-        """Run the algorithm's process to its end."""
-        algorithm = document["algorithm"]
-        config = staging.configuration(document)
-        workload = Workload(
-            id=workload_id,
+        attempt: _Attempt,
+        number: int,
+        files: Sequence[dict[str, Path]],
+        copies: dict[str, Path],
+    ) -> Workload:
+        """The process of one host."""
+        algorithm, host_count = document["algorithm"], len(attempt.hosts)
+        config = staging.configuration(document, attempt.hosts, attempt.hosts[number])
+        piped = [channel for channel in channels(document) if channel.mode == "Pipe"]
+        folder = document.get("CheckpointConfig", {}).get("LocalPath", "")
+        return Workload(
+            id=attempt.workload_ids[number],
             kind="job",
             runtime=algorithm,
             spec={
                 "entry": f"{algorithm}_training:train",
                 "name": document["TrainingJobName"],
                 "config": config,
-                "channels": list(config["inputdataconfig"]),
-                "pack_model": True,
-                "pack_output": True,
+                "channels": [channel.name for channel in channels(document) if channel not in piped],
+                "pack_model": artifacts.packs_itself(document, host_count),
+                "pack_output": artifacts.packs_itself(document, host_count),
+                "options": _options(attempt.hosts, files, folder),
             },
             environment={
-                "AWS_REGION": place.region,
+                "AWS_REGION": key.region,
                 "OMP_WAIT_POLICY": "PASSIVE",  # see engine.runtimes; for processes that are not forked
                 "TRAINING_JOB_NAME": document["TrainingJobName"],
                 "TRAINING_JOB_ARN": document["TrainingJobArn"],
                 **document.get("Environment", {}),
             },
-            files=files,
-            threads=self._slots.threads(key),
+            files=files[number],
+            copies=copies,
+            pipes=[pipes.first_pipe(channel) for channel in piped],
+            threads=max(1, self._slots.threads(key) // host_count),
+            # Hosts talk to each other on ports that they choose, which only an open network allows.
+            connect_ports=() if host_count == 1 else None,
         )
-        exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._exits[workload_id] = exited
-        self._logs.attach(workload_id, place)
-        placement = await self._engine.start(workload)
-        await self._until_exit(workload_id, exited, stop)
-        last_lines = self._logs.last_lines(workload_id)
-        self._logs.detach(workload_id)
-        await self._logs.drained()
-        return await asyncio.to_thread(outcome, Path(placement.scratch), exited.result(), last_lines)
-
-    async def _until_exit(self, workload_id: str, exited: asyncio.Future[int], stop: StopSignal) -> None:
-        stopped = asyncio.ensure_future(stop.wait())
-        try:
-            await asyncio.wait((exited, stopped), return_when=asyncio.FIRST_COMPLETED)
-            if not exited.done():
-                await self._engine.terminate(workload_id)
-                await asyncio.wait((exited,), timeout=self._stop_grace_s)
-            if not exited.done():
-                await self._engine.stop(workload_id, 0)
-                await asyncio.wait((exited,), timeout=_KILL_GRACE_S)
-        finally:
-            stopped.cancel()
-        if not exited.done():
-            raise EngineError("the process does not end")
-
-    def _upload(self, document: Document, left: Outcome) -> str | NoSuchBucketError:
-        """Put the archives to S3; the model's URI, empty when there is no model. Blocks."""
-        stores = self._stores
-        target = Location.parse(document["OutputDataConfig"]["S3OutputPath"])
-        uri = ""
-        for archive in (left.output_archive, left.model_archive):
-            if archive is None:
-                continue
-            place = target.under(document["TrainingJobName"], "output", archive.name)
-            try:
-                objects_io.put_file(
-                    stores.objects, stores.contents, place.bucket, place.key, archive, now=self._clock.now()
-                )
-            except NoSuchBucketError as error:
-                return error
-            if archive is left.model_archive:
-                uri = str(place)
-        return uri
 
     def _final_metrics(self, document: Document, place: LogPlace) -> list[dict[str, object]]:
         """What the stored lines say. Blocks."""
@@ -238,13 +266,6 @@ class TrainingJobs:
                 metrics.take(event.message, event.timestamp_ms / 1000)
             page = events.read(group, streams=[stream], after=page[-1].after)
         return metrics.values()
-
-    async def _clear(self, workload_id: str, directory: Path) -> None:
-        """Nothing is left running or on disk."""
-        await self._engine.stop(workload_id, _KILL_GRACE_S)
-        self._exits.pop(workload_id, None)
-        self._logs.detach(workload_id)
-        await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
 
     async def _change(self, key: Key, change: Change) -> Document:
         return await asyncio.to_thread(self._commit, key, change)
@@ -262,3 +283,63 @@ def _failed(reason: str) -> Change:
 
 def _stopped(document: Document, now: float, *, stop: StopSignal) -> Document:
     return documents.ended(document, now, stop.cause or "Stopped")
+
+
+class _Feeding:
+    """The threads that fill a job's pipes. ``failure``: an object could not be had, so the job cannot go on well."""
+
+    def __init__(self, document: Document, stores: TrainingStores) -> None:
+        self._channels = [channel for channel in channels(document) if channel.mode == "Pipe"]
+        self._stores = stores
+        self.failure: DownloadError | None = None
+
+    @contextlib.asynccontextmanager
+    async def flow(self, scratches: Sequence[Path]) -> AsyncGenerator[None]:
+        """Fill the hosts' pipes until the end of the block."""
+        over = threading.Event()
+        # Threads of their own: each waits for its reader, and would keep others from the event loop's few.
+        with ThreadPoolExecutor(max(1, len(self._channels) * len(scratches)), "pipe") as threads:
+            for number, scratch in enumerate(scratches):
+                for channel in self._channels:
+                    source = Feed(
+                        channel,
+                        number,
+                        len(scratches),
+                        self._stores.objects,
+                        self._stores.contents,
+                        over.is_set,
+                    )
+                    threads.submit(self._feed, source, scratch)
+            try:
+                yield
+            finally:
+                over.set()
+                await asyncio.to_thread(threads.shutdown)
+
+    def _feed(self, source: Feed, scratch: Path) -> None:
+        try:
+            pipes.feed(source, scratch)
+        except DownloadError as error:
+            self.failure = error
+        except OSError:
+            log.exception("a pipe cannot be filled", extra={"channel": source.channel.name})
+
+
+def _options(hosts: Sequence[str], files: Sequence[dict[str, Path]], checkpoints: str) -> dict[str, object]:
+    """What algorithms are told beside the container's own files: who trains together, and where checkpoints are."""
+    options: dict[str, object] = {"checkpoints": True} if checkpoints else {}
+    if len(hosts) > 1:
+        prefix = f"{ROOT}/input/data/train/"
+        with_data = [
+            host
+            for host, mine in zip(hosts, files, strict=True)
+            if any(name.startswith(prefix) for name in mine)
+        ]
+        options["collective"] = {"port": _free_port(), "hosts": with_data or list(hosts)}
+    return options
+
+
+def _free_port() -> int:
+    with socket.socket() as any_socket:
+        any_socket.bind(("127.0.0.1", 0))
+        return any_socket.getsockname()[1]

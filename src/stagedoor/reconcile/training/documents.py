@@ -15,6 +15,7 @@ Ending = Literal["Completed", "Failed", "Stopped", "MaxRuntimeExceeded", "MaxWai
 _MESSAGES = {
     "Starting": "Preparing the instances for training",
     "Downloading": "Downloading input data",
+    "Restarting": "Restarting the training job",
     "Training": "Training image download completed. Training in progress.",
     "Uploading": "Uploading generated training model",
     "Completed": "Training job completed",
@@ -47,6 +48,11 @@ def downloading(document: Document, now: float) -> Document:
 def training(document: Document, now: float) -> Document:
     """The algorithm runs."""
     return _entered(document, "Training", now)
+
+
+def restarting(document: Document, now: float) -> Document:
+    """Something went wrong on this side, and RetryStrategy wants another attempt."""
+    return starting(_entered(document, "Restarting", now), now)
 
 
 def uploading(document: Document, now: float) -> Document:
