@@ -7,6 +7,7 @@ DescribeTrainingJob follows it; a job that a crash interrupted is run again from
 import asyncio
 import contextlib
 import logging
+import random
 import shutil
 import socket
 import threading
@@ -22,7 +23,7 @@ from stagedoor.engine.interface import Engine, EngineError, Workload
 from stagedoor.reconcile.jobs import demand
 from stagedoor.reconcile.jobs.slots import JobSlots
 from stagedoor.reconcile.jobs.stop_signal import StoppedError, StopSignal
-from stagedoor.reconcile.training import artifacts, documents, pipes, staging
+from stagedoor.reconcile.training import artifacts, checkpoints, documents, pipes, staging
 from stagedoor.reconcile.training.artifacts import ArtifactStore
 from stagedoor.reconcile.training.channel_data import channels
 from stagedoor.reconcile.training.checkpoints import Checkpoints
@@ -43,6 +44,7 @@ log = logging.getLogger(__name__)
 
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 STOP_GRACE_S = 120.0
+_PORTS = (20_000, 32_000)
 
 Change = Callable[[Document, float], Document]
 
@@ -163,18 +165,20 @@ class TrainingJobs:
             stores.contents,
             stop.check,
         )
-        checkpoints = Checkpoints(document, stores.objects, stores.contents, self._clock)
-        copies = await asyncio.to_thread(checkpoints.fetch, attempt.directory / "checkpoints")
+        kept = Checkpoints(document, stores.objects, stores.contents, self._clock)
+        copies = await asyncio.to_thread(kept.fetch, attempt.directory / "checkpoints")
         await self._change(key, documents.training)
+        options = _options(document, attempt.hosts, files)
         workloads = [
-            self._workload(key, document, attempt, number, files, copies) for number in range(host_count)
+            self._workload(key, document, attempt, number, files[number], copies, options)
+            for number in range(host_count)
         ]
         places = self._log_places(key, document, attempt.hosts)
         feeding = _Feeding(document, stores)
 
         @contextlib.asynccontextmanager
         async def beside(scratches: Sequence[Path]) -> AsyncGenerator[None]:
-            async with checkpoints.keep(scratches), feeding.flow(scratches):
+            async with kept.keep(scratches), feeding.flow(scratches):
                 yield
 
         ends, deciding = await self._hosts.run(list(zip(workloads, places, strict=True)), stop, beside)
@@ -216,14 +220,14 @@ class TrainingJobs:
         document: Document,
         attempt: _Attempt,
         number: int,
-        files: Sequence[dict[str, Path]],
+        files: dict[str, Path],
         copies: dict[str, Path],
+        options: dict[str, object],
     ) -> Workload:
         """The process of one host."""
         algorithm, host_count = document["algorithm"], len(attempt.hosts)
         config = staging.configuration(document, attempt.hosts, attempt.hosts[number])
         piped = [channel for channel in channels(document) if channel.mode == "Pipe"]
-        folder = document.get("CheckpointConfig", {}).get("LocalPath", "")
         return Workload(
             id=attempt.workload_ids[number],
             kind="job",
@@ -235,7 +239,7 @@ class TrainingJobs:
                 "channels": [channel.name for channel in channels(document) if channel not in piped],
                 "pack_model": artifacts.packs_itself(document, host_count),
                 "pack_output": artifacts.packs_itself(document, host_count),
-                "options": _options(attempt.hosts, files, folder),
+                "options": options,
             },
             environment={
                 "AWS_REGION": key.region,
@@ -244,7 +248,7 @@ class TrainingJobs:
                 "TRAINING_JOB_ARN": document["TrainingJobArn"],
                 **document.get("Environment", {}),
             },
-            files=files[number],
+            files=files,
             copies=copies,
             pipes=[pipes.first_pipe(channel) for channel in piped],
             threads=max(1, self._slots.threads(key) // host_count),
@@ -325,9 +329,11 @@ class _Feeding:
             log.exception("a pipe cannot be filled", extra={"channel": source.channel.name})
 
 
-def _options(hosts: Sequence[str], files: Sequence[dict[str, Path]], checkpoints: str) -> dict[str, object]:
+def _options(document: Document, hosts: Sequence[str], files: Sequence[dict[str, Path]]) -> dict[str, object]:
     """What algorithms are told beside the container's own files: who trains together, and where checkpoints are."""
-    options: dict[str, object] = {"checkpoints": True} if checkpoints else {}
+    options: dict[str, object] = {}
+    if "CheckpointConfig" in document:
+        options["checkpoints"] = checkpoints.folder(document).removeprefix(f"{ROOT}/")
     if len(hosts) > 1:
         prefix = f"{ROOT}/input/data/train/"
         with_data = [
@@ -335,11 +341,16 @@ def _options(hosts: Sequence[str], files: Sequence[dict[str, Path]], checkpoints
             for host, mine in zip(hosts, files, strict=True)
             if any(name.startswith(prefix) for name in mine)
         ]
-        options["collective"] = {"port": _free_port(), "hosts": with_data or list(hosts)}
+        options["collective"] = {"ports": _free_ports(2), "hosts": with_data or list(hosts)}
     return options
 
 
-def _free_port() -> int:
-    with socket.socket() as any_socket:
-        any_socket.bind(("127.0.0.1", 0))
-        return any_socket.getsockname()[1]
+def _free_ports(count: int) -> list[int]:
+    """Ports to listen on, from below those that systems give to connections: nobody takes them in the meantime by chance."""
+    found: list[int] = []
+    while len(found) < count:
+        port = random.randrange(*_PORTS)
+        with socket.socket() as any_socket, contextlib.suppress(OSError):
+            any_socket.bind(("127.0.0.1", port))
+            found.append(port)
+    return found

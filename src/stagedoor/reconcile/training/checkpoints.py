@@ -1,7 +1,7 @@
 """Checkpoints: what is at CheckpointConfig's S3Uri is there when a job starts, and what it writes goes to S3 while it runs.
 
 Place in the flow: ``act`` fetches before the start (so a job that begins anew goes on from there) and runs ``keep`` beside the
-hosts' processes. A file that changes is stored when it has been the same at two looks; at the end, as it is.
+hosts' processes. A file that changes is stored anew at the next look, as it is then; what the job deletes stays in S3.
 """
 
 import asyncio
@@ -30,18 +30,22 @@ class _State:
     modified_ns: int
 
 
+def folder(document: Document) -> str:
+    """Where they are in a host's directory."""
+    return document.get("CheckpointConfig", {}).get("LocalPath", _DEFAULT_PATH).strip("/")
+
+
 class Checkpoints:
     """Those of one job. Without a CheckpointConfig there is nothing to do."""
 
     def __init__(self, document: Document, objects: ObjectRows, contents: Contents, clock: Clock) -> None:
         config = document.get("CheckpointConfig", {})
         self._target = Location.parse(config["S3Uri"]) if config else None
-        self._folder = config.get("LocalPath", _DEFAULT_PATH).strip("/")
+        self._folder = folder(document)
         self._objects = objects
         self._contents = contents
         self._clock = clock
         self._stored: dict[tuple[Path, str], _State] = {}
-        self._seen: dict[tuple[Path, str], _State] = {}
         self._looking = threading.Lock()
 
     def fetch(self, directory: Path) -> dict[str, Path]:
@@ -72,26 +76,24 @@ class Checkpoints:
         finally:
             looking.cancel()
             await asyncio.gather(looking, return_exceptions=True)
-        await asyncio.to_thread(self._look, scratches, at_the_end=True)
+        await asyncio.to_thread(self._look, scratches)
 
     async def _look_again_and_again(self, scratches: Sequence[Path]) -> None:
         while True:
             await asyncio.sleep(_LOOK_S)
-            await asyncio.to_thread(self._look, scratches, at_the_end=False)
+            await asyncio.to_thread(self._look, scratches)
 
-    def _look(self, scratches: Sequence[Path], *, at_the_end: bool) -> None:
+    def _look(self, scratches: Sequence[Path]) -> None:
         assert self._target is not None
         with self._looking:  # the last look may come while another one's thread goes on
-            self._store_changes(self._target, scratches, at_the_end=at_the_end)
+            self._store_changes(self._target, scratches)
 
-    def _store_changes(self, target: Location, scratches: Sequence[Path], *, at_the_end: bool) -> None:
+    def _store_changes(self, target: Location, scratches: Sequence[Path]) -> None:
         for scratch in scratches:
             for left in left_files(scratch, self._folder):
                 key = (scratch, left.name)
                 state = _State(left.size_bytes, left.modified_ns)
-                settled = self._seen.get(key) == state
-                self._seen[key] = state
-                if self._stored.get(key) == state or not (settled or at_the_end):
+                if self._stored.get(key) == state:
                     continue
                 place = target.under(left.name)
                 with contextlib.suppress(FileNotFoundError, NoSuchBucketError), left.open() as file:

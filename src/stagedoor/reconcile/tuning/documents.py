@@ -142,6 +142,9 @@ def new_trial(
         },
         now,
     )
+    if checkpoints := job.get("CheckpointConfig"):
+        # Each trial has its own: it must not go on from another one's model.
+        job["CheckpointConfig"] = checkpoints | {"S3Uri": f"{checkpoints['S3Uri'].rstrip('/')}/{name}"}
     changed = document | {"trials": [*document["trials"], entry], "LastModifiedTime": now}
     return changed, Key(TRAINING_KIND, key.account_id, key.region, name.lower()), job
 

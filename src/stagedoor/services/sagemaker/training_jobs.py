@@ -4,11 +4,12 @@ Creating a job records it as InProgress and Starting; ``reconcile.training`` tak
 three kinds. Honoured: data, hyperparameters, image, environment, output, time limits, metrics. Recorded, since it chooses
 hardware, networks or keys that a single machine does not have and changes nothing about the model: instance types and
 volumes, VpcConfig, network isolation (the algorithms do not use a network), encryption keys (artifacts are stored like
-all objects here), managed spot training, retries, and the profiler's and debugger's settings, which SDKs send with every
-job. Everything else is refused by name.
+all objects here), managed spot training (nothing interrupts a job), warm pools (every job starts at once), the name of the
+experiment, and the profiler's and debugger's settings, which SDKs send with every job. Everything else is refused by name.
 """
 
 from collections.abc import Mapping
+from pathlib import PurePosixPath
 from typing import Any
 
 from stagedoor.domain import images, training_states
@@ -21,10 +22,8 @@ from stagedoor.store.records import AlreadyExistsError, Document, Record
 from stagedoor.worker.algorithms import xgboost_metrics
 
 _NOT_YET = (
-    "CheckpointConfig",
     "DebugRuleConfigurations",
     "TensorBoardOutputConfig",
-    "ExperimentConfig",
     "ProfilerRuleConfigurations",
     "ServerlessJobConfig",
     "MlflowConfig",
@@ -33,7 +32,6 @@ _NOT_YET = (
 _ALGORITHM_NOT_YET = ("AlgorithmName", "ContainerEntrypoint", "ContainerArguments")
 _RESOURCES_NOT_YET = (
     "InstanceGroups",
-    "KeepAlivePeriodInSeconds",
     "TrainingPlanArn",
     "InstancePlacementConfig",
     "InstancePreferences",
@@ -44,6 +42,15 @@ _SWITCHES_NOT_YET = {
     "SessionChainingConfig": "EnableSessionTagChaining",
 }
 _DEFAULT_MAX_RUNTIME_S = 86_400
+_HOSTS_AT_MOST = 64
+_DISTRIBUTED = ("xgboost",)
+_RESERVED = ("input", "model", "output", "code", "errors")
+# What each input mode can deliver, on AWS as well as here.
+_DATA_TYPES = {
+    "File": ("S3Prefix", "ManifestFile"),
+    "FastFile": ("S3Prefix",),
+    "Pipe": ("S3Prefix", "ManifestFile", "AugmentedManifestFile"),
+}
 _METRIC_DEFINITIONS = {"xgboost": xgboost_metrics.definitions}
 
 
@@ -74,6 +81,8 @@ def checked(call: Call, request: dict[str, Any]) -> Document:
     _refuse_what_is_not_built(request)
     algorithm = _algorithm(request["AlgorithmSpecification"])
     roles.require_role(call, request["RoleArn"])
+    _check_hosts(algorithm, request["ResourceConfig"])
+    _check_checkpoints(call, request)
     stopping = _stopping_condition(request)
     channels = [
         _channel(call, channel, request, number) for number, channel in enumerate(_channels(request), 1)
@@ -102,12 +111,8 @@ def _refuse_what_is_not_built(request: dict[str, Any]) -> None:
     for member in ("InstanceType", "InstanceCount"):
         if member not in resources:
             raise validation(f"ResourceConfig.{member} is required.")
-    if resources["InstanceCount"] > 1:
-        raise unsupported(
-            f"ResourceConfig.InstanceCount {resources['InstanceCount']} (distributed training)", "Use 1."
-        )
-    if request["OutputDataConfig"].get("CompressionType", "GZIP") != "GZIP":
-        raise unsupported("OutputDataConfig.CompressionType NONE", "Use GZIP.")
+    if not 1 <= resources["InstanceCount"] <= _HOSTS_AT_MOST:
+        raise validation(f"ResourceConfig.InstanceCount must be between 1 and {_HOSTS_AT_MOST}.")
 
 
 def _algorithm(specification: Mapping[str, Any]) -> images.Algorithm:
@@ -118,7 +123,6 @@ def _algorithm(specification: Mapping[str, Any]) -> images.Algorithm:
         != "Platform"
     ):
         raise unsupported(f"{path}TrainingImageConfig.TrainingRepositoryAccessMode Vpc")
-    _require_file_mode(specification["TrainingInputMode"], f"{path}TrainingInputMode")
     if "TrainingImage" not in specification:
         raise validation(f"{path}TrainingImage is required.")
     try:
@@ -142,9 +146,26 @@ def _described_algorithm(specification: dict[str, Any], algorithm: images.Algori
     )
 
 
-def _require_file_mode(mode: str, member: str) -> None:
-    if mode != "File":
-        raise unsupported(f"{member} {mode}", "Use File.")
+def _check_hosts(algorithm: images.Algorithm, resources: Mapping[str, Any]) -> None:
+    if resources["InstanceCount"] > 1 and algorithm.name not in _DISTRIBUTED:
+        raise unsupported(
+            f"ResourceConfig.InstanceCount {resources['InstanceCount']} for the algorithm {algorithm.name}",
+            f"Use 1; algorithms that train on several instances here: {', '.join(_DISTRIBUTED)}.",
+        )
+
+
+def _check_checkpoints(call: Call, request: Mapping[str, Any]) -> None:
+    config = request.get("CheckpointConfig")
+    if config is None:
+        return
+    job_data.check_output(call, config["S3Uri"], "CheckpointConfig.S3Uri")
+    place = PurePosixPath(config.get("LocalPath", "/opt/ml/checkpoints"))
+    below = place.parts[3:4]
+    if place.parts[:3] != ("/", "opt", "ml") or not below or below[0] in _RESERVED or ".." in place.parts:
+        raise validation(
+            f"CheckpointConfig.LocalPath {place} cannot be used: it must be a folder below /opt/ml other than "
+            f"{', '.join(_RESERVED)}. The default is /opt/ml/checkpoints."
+        )
 
 
 def _stopping_condition(request: dict[str, Any]) -> dict[str, Any]:
@@ -174,11 +195,18 @@ def _channels(request: dict[str, Any]) -> list[dict[str, Any]]:
 def _channel(call: Call, channel: dict[str, Any], request: dict[str, Any], number: int) -> dict[str, Any]:
     """The channel with AWS's defaults; ValidationException for what cannot be honoured."""
     path = f"InputDataConfig.{number}."
-    refuse(channel, ("ShuffleConfig",), path)
-    _require_file_mode(channel.get("InputMode", "File"), f"{path}InputMode")
-    if channel.get("RecordWrapperType", "None") != "None":
-        raise unsupported(f"{path}RecordWrapperType {channel['RecordWrapperType']}", "It is for Pipe mode.")
-    job_data.check_source(call, channel["DataSource"], f"{path}DataSource.", request["RoleArn"])
+    mode = channel.get("InputMode", request["AlgorithmSpecification"]["TrainingInputMode"])
+    if channel.get("RecordWrapperType", "None") != "None" and mode != "Pipe":
+        raise validation(
+            f"{path}RecordWrapperType {channel['RecordWrapperType']} can be used only in Pipe mode, not in {mode} mode."
+        )
+    job_data.check_source(
+        call, channel["DataSource"], f"{path}DataSource.", request["RoleArn"], _DATA_TYPES[mode]
+    )
+    if mode == "FastFile" and channel.get("CompressionType", "None") != "None":
+        raise validation(
+            f"{path}CompressionType {channel['CompressionType']} cannot be used in FastFile mode."
+        )
     source = {"S3DataDistributionType": "FullyReplicated"} | channel["DataSource"]["S3DataSource"]
     return (
         {"CompressionType": "None", "RecordWrapperType": "None"}
