@@ -29,7 +29,7 @@ from stagedoor.reconcile.training.channel_data import channels
 from stagedoor.reconcile.training.checkpoints import Checkpoints
 from stagedoor.reconcile.training.final_metrics import FinalMetrics
 from stagedoor.reconcile.training.hosts import Hosts
-from stagedoor.reconcile.training.outcome import outcome
+from stagedoor.reconcile.training.outcome import deciding_reason, outcome
 from stagedoor.reconcile.training.pipes import Feed
 from stagedoor.reconcile.training.staging import ROOT, DownloadError
 from stagedoor.reconcile.worker_logs import WorkerLogs
@@ -181,15 +181,15 @@ class TrainingJobs:
             async with kept.keep(scratches), feeding.flow(scratches):
                 yield
 
-        ends, deciding = await self._hosts.run(list(zip(workloads, places, strict=True)), stop, beside)
+        ends, failed = await self._hosts.run(list(zip(workloads, places, strict=True)), stop, beside)
         outcomes = [
             await asyncio.to_thread(outcome, end.scratch, end.exit_code, end.last_lines) for end in ends
         ]
         if stop.cause is None:
             if feeding.failure is not None:
                 raise feeding.failure
-            if outcomes[deciding].reason:
-                return _failed(outcomes[deciding].reason)
+            if failed:
+                return _failed(deciding_reason([outcomes[number].reason for number in failed]))
         await self._change(key, documents.uploading)
         try:
             model = await asyncio.to_thread(

@@ -16,6 +16,7 @@ from stagedoor.reconcile.worker_logs import WorkerLogs
 from stagedoor.traffic.log_writer import LogPlace
 
 _KILL_GRACE_S = 5.0
+_ECHO_S = 1.0
 
 Beside = Callable[[Sequence[Path]], AbstractAsyncContextManager[None]]
 """What goes on while the hosts run, given their scratch directories."""
@@ -47,8 +48,8 @@ class Hosts:
 
     async def run(
         self, workloads: Sequence[tuple[Workload, LogPlace]], stop: StopSignal, beside: Beside
-    ) -> tuple[list[Ended], int]:
-        """All hosts' ends in their order, and the index of the one that decides: the first that failed, or the first."""
+    ) -> tuple[list[Ended], list[int]]:
+        """All hosts' ends in their order, and the indices of those that failed by themselves, the earliest first."""
         loop = asyncio.get_running_loop()
         scratches: list[Path] = []
         for workload, place in workloads:
@@ -57,14 +58,14 @@ class Hosts:
             scratches.append(Path((await self._engine.start(workload)).scratch))
         ids = [workload.id for workload, _ in workloads]
         async with beside(scratches):
-            deciding = await self._until_exit(ids, stop)
+            failed = await self._until_exit(ids, stop)
         ends: list[Ended] = []
         for workload_id, scratch in zip(ids, scratches, strict=True):
             last_lines = self._logs.last_lines(workload_id)
             self._logs.detach(workload_id)
             ends.append(Ended(scratch, self._exits[workload_id].result(), last_lines))
         await self._logs.drained()
-        return ends, deciding
+        return ends, failed
 
     async def clear(self, workload_ids: Sequence[str]) -> None:
         """Nothing is left running or on disk."""
@@ -73,19 +74,21 @@ class Hosts:
             self._exits.pop(workload_id, None)
             self._logs.detach(workload_id)
 
-    async def _until_exit(self, ids: Sequence[str], stop: StopSignal) -> int:
+    async def _until_exit(self, ids: Sequence[str], stop: StopSignal) -> list[int]:
         stopped = asyncio.ensure_future(stop.wait())
         exits = {self._exits[workload_id]: index for index, workload_id in enumerate(ids)}
         waiting: set[asyncio.Future[int]] = set(exits)
-        deciding = 0
+        failed: list[int] = []
         try:
-            while waiting and not stop.cause:
+            while waiting and not stop.cause and not failed:
                 await asyncio.wait((*waiting, stopped), return_when=asyncio.FIRST_COMPLETED)
-                failed = [each for each in waiting if each.done() and each.result() != 0]
+                failed += _failed(waiting, exits)
                 waiting = {each for each in waiting if not each.done()}
-                if failed:
-                    deciding = min(exits[each] for each in failed)
-                    break
+            if failed and waiting and not stop.cause:
+                # Who misses it fails, too, and may even be told first: its reason is the worse one.
+                await asyncio.wait(waiting, timeout=_ECHO_S)
+                failed += _failed(waiting, exits)
+                waiting = {each for each in waiting if not each.done()}
             if waiting and stop.cause:
                 await self._signal(ids, waiting, exits)
                 _, waiting = await asyncio.wait(waiting, timeout=self._stop_grace_s)
@@ -96,7 +99,7 @@ class Hosts:
             stopped.cancel()
         if waiting:
             raise EngineError("the process does not end")
-        return deciding
+        return failed
 
     async def _signal(
         self,
@@ -107,3 +110,7 @@ class Hosts:
         kill: bool = False,
     ) -> None:
         await asyncio.gather(*(self._engine.terminate(ids[exits[each]], kill=kill) for each in waiting))
+
+
+def _failed(waiting: set[asyncio.Future[int]], exits: dict[asyncio.Future[int], int]) -> list[int]:
+    return sorted(exits[each] for each in waiting if each.done() and each.result() != 0)
