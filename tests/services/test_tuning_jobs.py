@@ -325,6 +325,7 @@ def test_the_resources_of_v2_clients_are_taken(desk: Desk) -> None:
     definition = {"ResourceConfig": None, "HyperParameterTuningResourceConfig": resources}
     done = tuned(desk, "two", jobs=1, parallel=1, definition=definition)
     assert done["TrainingJobDefinition"]["HyperParameterTuningResourceConfig"] == resources
+    assert done["TrainingJobDefinition"]["ResourceConfig"] == resources
     job = desk.sagemaker.describe_training_job(TrainingJobName=done["BestTrainingJob"]["TrainingJobName"])
     assert job["ResourceConfig"] == resources
 

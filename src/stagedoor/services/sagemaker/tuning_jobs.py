@@ -154,6 +154,8 @@ def _definition(call: Call, given: Mapping[str, Any], config: Mapping[str, Any])
         "AlgorithmSpecification": given["AlgorithmSpecification"] | {"MetricDefinitions": metrics},
         "InputDataConfig": template["InputDataConfig"],
         "StoppingCondition": template["StoppingCondition"],
+        # SDKs look for it here, also when they sent HyperParameterTuningResourceConfig.
+        "ResourceConfig": template["ResourceConfig"],
     }
     if "HyperParameterTuningJobObjective" in config:
         described = {
