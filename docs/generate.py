@@ -1,15 +1,18 @@
-"""Writes the generated pages: ``operations.md``, ``settings.md``, ``xgboost-hyperparameters.md``. ``tests/docs`` checks that they are current.
+"""Writes the generated pages: ``operations.md``, ``settings.md``, ``ALGORITHM-hyperparameters.md``. ``tests/docs`` checks that they are current.
 
 python docs/generate.py
 """
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from stagedoor import settings
 from stagedoor.services import registry
 from stagedoor.wire import models
+from stagedoor.worker.algorithms import specification
 from stagedoor.worker.algorithms.hyperparameters import Hyperparameter
-from stagedoor.worker.algorithms.xgboost_parameters import TABLE
+from stagedoor.worker.algorithms.specification import Specification
 
 HERE = Path(__file__).parent
 _TITLES = {
@@ -18,6 +21,7 @@ _TITLES = {
     "sts": "STS",
     "sagemaker": "SageMaker",
     "sagemaker-runtime": "SageMaker Runtime",
+    "sagemaker-metrics": "SageMaker Metrics",
     "lambda": "Lambda",
     "apigateway": "API Gateway (REST APIs)",
     "logs": "CloudWatch Logs",
@@ -69,31 +73,73 @@ def setting_table() -> str:
     return "\n".join(lines) + "\n"
 
 
-def hyperparameter_table() -> str:
-    """The table of the XGBoost algorithm's hyperparameters, from its data file."""
+def hyperparameter_table(name: str) -> str:
+    """The page of one algorithm: its channels, content types, metrics, and the table of its hyperparameters."""
+    algorithm = specification.specification(name)
     lines = [
-        "# Hyperparameters of the XGBoost algorithm",
+        f"# Hyperparameters of the {algorithm.title} algorithm",
         "",
-        "Generated from `xgboost_hyperparameters.toml` by `python docs/generate.py`. All values are strings, as on AWS. A value that",
-        "is outside the range, or that cannot be honoured here, fails the job with a `ClientError` that names it.",
+        f"Generated from `{name}_hyperparameters.toml` and its neighbours by `python docs/generate.py`. All values are strings, as on",
+        "AWS. A value that is outside the range, or that cannot be honoured here, fails the job with a `ClientError` that names it.",
         "",
         "| name | values | default | here |",
         "|---|---|---|---|",
     ]
-    for one in TABLE.hyperparameters.values():
+    for one in algorithm.hyperparameters.hyperparameters.values():
         names = ", ".join(f"`{name}`" for name in (one.name, *one.aliases))
         default = "required" if one.required else f"`{one.default}`" if one.default is not None else ""
         lines.append(f"| {names} | {_values(one)} | {default} | {_honoured(one)} |")
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines + _formats(algorithm) + _metrics(algorithm)) + "\n"
+
+
+def _formats(algorithm: Specification) -> list[str]:
+    rules = algorithm.channels
+    channels = [f"`{name}`" for name in rules.required]
+    channels += [f"`{name}` (optional)" for name in rules.optional]
+    labels = [f"`{name}`" for name in rules.labelled]
+    return [
+        "",
+        "## Formats",
+        "",
+        "| | |",
+        "|---|---|",
+        f"| channels | {', '.join(channels)} |",
+        f"| with labels | {', '.join(labels) or 'none needed'} |",
+        f"| `ContentType` of a channel | {', '.join(f'`{name}`' for name in rules.content_types)}; none: `{rules.default}` |",
+        f"| requests | {', '.join(f'`{name}`' for name in algorithm.requests)} |",
+        f"| answers | {', '.join(f'`{name}`' for name in algorithm.answers)} |",
+        f"| the model opens in | {algorithm.library} |",
+        f"| installed by | `pip install 'stagedoor[{algorithm.extra}]'` |",
+    ]
+
+
+def _metrics(algorithm: Specification) -> list[str]:
+    lines = ["", "## Metrics", ""]
+    for group in algorithm.metrics:
+        for names, direction in (
+            (group.maximize, "larger is better"),
+            (group.minimize, "smaller is better"),
+            (group.neither, "no objective"),
+        ):
+            if names:
+                listed = ", ".join(f"`{name}`" for name in sorted(names))
+                lines.append(f"- `{'`, `'.join(group.channels)}`: {listed} ({direction})")
+    return lines
 
 
 def _values(one: Hyperparameter) -> str:
+    words = [f"`{word}`" for word in (*(("auto",) if one.auto else ()), *one.words)]
+    return ", ".join([_numbers_or_words(one), *words])
+
+
+def _numbers_or_words(one: Hyperparameter) -> str:
     if one.interval is not None:
         return f"{one.kind} in {one.interval.text}"
     if one.choices:
         listed = ", ".join(f"`{choice}`" for choice in one.choices)
         return f"a list of {listed}" if one.kind == "list" else listed
     kinds = {
+        "boolean": "`true`, `false`",
         "list": "a list of metrics",
         "directions": "a tuple such as `(1,0,-1)`",
         "groups": "groups of columns such as `[[0,1],[2,3]]`",
@@ -105,13 +151,18 @@ def _honoured(one: Hyperparameter) -> str:
     if one.only is not None:
         only = f"only {', '.join(f'`{value}`' for value in one.only)}" if one.only else "refused"
         return f"{only}: {one.because}"
-    return "no effect on CPUs" if one.use == "nothing" else "honoured"
+    if one.use != "nothing":
+        return "honoured"
+    return f"no effect: {one.because}" if one.because else "no effect on CPUs"
 
 
-PAGES = {
+PAGES: dict[str, Callable[[], str]] = {
     "operations.md": operations,
     "settings.md": setting_table,
-    "xgboost-hyperparameters.md": hyperparameter_table,
+    **{
+        f"{name.replace('_', '-')}-hyperparameters.md": partial(hyperparameter_table, name)
+        for name in specification.NAMES
+    },
 }
 
 

@@ -35,6 +35,7 @@ from stagedoor.engine.isolation import Isolation, Mode
 from stagedoor.engine.local import LocalEngine
 from stagedoor.front import regions
 from stagedoor.front.access_log import AccessLog
+from stagedoor.front.held_answers import HeldAnswers
 from stagedoor.front.listener import SignedListener
 from stagedoor.front.proxy import Proxy
 from stagedoor.http.connection import Handler
@@ -61,9 +62,11 @@ from stagedoor.settings import Settings, address, has_tls, is_loopback, retry_de
 from stagedoor.store.contents import Contents
 from stagedoor.store.function_packages import FunctionPackages
 from stagedoor.store.log_events import LogEvents
+from stagedoor.store.metric_points import MetricPoints
 from stagedoor.store.object_rows import ObjectRows
 from stagedoor.store.objects_io import sweep
 from stagedoor.store.records import SqliteRecords
+from stagedoor.store.step_metrics import StepMetrics
 from stagedoor.traffic.endpoint_routes import EndpointRoutes
 from stagedoor.traffic.function_pools import FunctionPools
 from stagedoor.traffic.log_writer import LogWriter
@@ -222,6 +225,7 @@ class Application:
         self._clock = SystemClock()
         self._closing = contextlib.AsyncExitStack()
         self._servers: list[Server] = []
+        self._held_answers: HeldAnswers | None = None
         self._ca = LocalCa(settings.data / TLS_FOLDER)
         self.keys, self._made_root_key = load_keys(settings)
         self._isolation = Isolation(cast(Mode, settings.isolation))  # until it is known
@@ -237,8 +241,9 @@ class Application:
         logs = settings.data / "logs"
         denials = Denials(logs, house.principals, self._clock)
         proxy = Proxy(self._ca, self.keys.proxy_password, Destinations(), offline=settings.offline)
+        held = self._held_answers = HeldAnswers(house.records, settings.describe_hold_s)
         signed = SignedListener(
-            house, self._health, public.claims, public.handle, proxy.answer, access_log, denials
+            house, self._health, public.claims, public.handle, proxy.answer, access_log, denials, held
         )
         self._api = self._local = await self._listen("api", signed.handle)
         host, _ = address(settings.api, "api")
@@ -279,6 +284,11 @@ class Application:
         with _database(data / "logs.sqlite") as path:
             log_events = LogEvents(path, self._clock)
         self._closing.callback(log_events.close)
+        with _database(data / "metrics.sqlite") as path:
+            metric_points = MetricPoints(path, self._clock)
+            step_metrics = StepMetrics(path)
+        self._closing.callback(metric_points.close)
+        self._closing.callback(step_metrics.close)
         session_tokens = SessionTokens(bytes.fromhex(self.keys.session_secret))
         log_writer = LogWriter(log_events)
         self._closing.push_async_callback(log_writer.drained)
@@ -289,6 +299,8 @@ class Application:
             objects=objects,
             contents=contents,
             log_events=log_events,
+            metric_points=metric_points,
+            step_metrics=step_metrics,
             session_tokens=session_tokens,
             principals=Principals(records, session_tokens, root_accounts(settings, self.keys)),
             endpoint_routes=EndpointRoutes(),
@@ -404,7 +416,7 @@ class Application:
         settings, records, clock = self._settings, house.records, self._clock
         slots = JobSlots(settings.job_cores)
         training = TrainingJobs(
-            TrainingStores(records, house.objects, house.contents, house.log_events),
+            TrainingStores(records, house.objects, house.contents, house.log_events, house.metric_points),
             engine,
             logs,
             slots,
@@ -447,6 +459,8 @@ class Application:
 
         The public one before the signed one: functions that answer the public call the signed one.
         """
+        if self._held_answers is not None:
+            self._held_answers.release()
         for server in reversed(self._servers):
             await server.close(SHUTDOWN_GRACE_S)
         await self._closing.aclose()

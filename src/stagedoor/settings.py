@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 FILE_NAME = "stagedoor.toml"
+DESCRIBE_HOLD_MAX_S = 20.0
 
 
 class SettingError(Exception):
@@ -84,6 +85,12 @@ class Settings:
     )
     invoke_body_max_bytes: int = _doc("Largest InvokeEndpoint body.", 6_291_456)
     invoke_timeout_s: float = _doc("Time a model has to answer InvokeEndpoint.", 60.0)
+    describe_hold_s: float = _doc(
+        "How long the Describe answer about a job or endpoint in progress may be held for clients that otherwise sleep 30 s "
+        "and more (SageMaker SDK v1, waiters of boto3 and the AWS CLI); at most 20, 0 holds none. A client sets "
+        "`AWS_SDK_UA_APP_ID=stagedoor-no-hold` to be answered at once.",
+        10.0,
+    )
     clock_skew_s: float = _doc("How far a signature's date may be off.", 900.0)
     worker_start_timeout_s: float = _doc("Time a worker has from its start to its first answer.", 120.0)
     function_idle_s: float = _doc("An idle function worker is stopped after this time.", 300.0)
@@ -137,6 +144,11 @@ def _check(settings: Settings) -> None:
         value = getattr(settings, name)
         if not 0 <= value < math.inf:
             raise SettingError(f"{name} = {value} is out of range: it is a number from 0 up.")
+    if settings.describe_hold_s > DESCRIBE_HOLD_MAX_S:
+        raise SettingError(
+            f"describe_hold_s = {settings.describe_hold_s} is too long: clients give up on an answer, so it is at most "
+            f"{DESCRIBE_HOLD_MAX_S:g}."
+        )
     _check_listeners(settings)
     if settings.isolation not in ("auto", "strict", "none"):
         raise SettingError(f"isolation = {settings.isolation!r} is none of auto, strict, none.")

@@ -67,7 +67,7 @@ def pattern(arn: str) -> "re.Pattern[str]":
 
 
 def prefix_of(service: str) -> str:
-    return {"sagemaker-runtime": "sagemaker"}.get(service, service)
+    return {"sagemaker-runtime": "sagemaker", "sagemaker-metrics": "sagemaker"}.get(service, service)
 
 
 @pytest.mark.parametrize(("service", "operation"), sorted(supported()))

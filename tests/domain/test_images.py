@@ -1,8 +1,12 @@
 """Which local algorithm AWS's image URIs stand for."""
 
+import tomllib
+from pathlib import Path
+
 import pytest
 
 from stagedoor.domain import images
+from stagedoor.worker.algorithms.specification import NAMES
 
 REGISTRY = "683313688378.dkr.ecr.us-east-1.amazonaws.com"
 
@@ -24,6 +28,29 @@ def test_every_tag_of_xgboost_is_the_xgboost_algorithm(name: str, version: str) 
     assert images.resolve(f"{REGISTRY}/{name}") == images.Algorithm("xgboost", version)
 
 
+@pytest.mark.parametrize(
+    ("repository", "name"),
+    [
+        ("linear-learner", "linear_learner"),
+        ("kmeans", "kmeans"),
+        ("pca", "pca"),
+        ("knn", "knn"),
+        ("factorization-machines", "factorization_machines"),
+        ("randomcutforest", "random_cut_forest"),
+        ("blazingtext", "blazingtext"),
+    ],
+)
+def test_the_other_algorithms_have_the_tags_1_and_latest(repository: str, name: str) -> None:
+    for tag in ("1", "latest"):
+        assert images.resolve(f"{REGISTRY}/{repository}:{tag}") == images.Algorithm(name, tag)
+    assert images.resolve(f"{REGISTRY}/{repository}").name == name
+
+
+def test_every_algorithm_is_specified() -> None:
+    catalogue = tomllib.loads(Path(images.__file__).with_suffix(".toml").read_text())
+    assert {entry["algorithm"] for entry in catalogue.values() if "algorithm" in entry} == set(NAMES)
+
+
 def test_the_account_and_region_of_the_registry_do_not_matter() -> None:
     for registry in (
         "811284229777.dkr.ecr.eu-west-2.amazonaws.com",
@@ -36,7 +63,8 @@ def test_the_account_and_region_of_the_registry_do_not_matter() -> None:
     ("uri", "text"),
     [
         (f"{REGISTRY}/pytorch-inference:2.0.0-cpu-py310", "PyTorch"),
-        (f"{REGISTRY}/linear-learner:1", "Linear Learner"),
+        (f"{REGISTRY}/lda:1", "LDA"),
+        (f"{REGISTRY}/kmeans:1.7-1", "no tag 1.7-1"),
         (f"{REGISTRY}/sagemaker-xgboost:gpu-nightly", "no tag gpu-nightly"),
         (f"{REGISTRY}/my-own-model:1", "not one of those"),
         ("docker.io/library/python:3.11", "not an Amazon ECR image URI"),

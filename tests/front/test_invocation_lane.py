@@ -16,6 +16,7 @@ from services.lambda_house import ACCOUNT, REGION, ROOT, LambdaHouse
 
 from stagedoor.front import invocation_lane
 from stagedoor.front.access_log import AccessLog
+from stagedoor.front.held_answers import HeldAnswers
 from stagedoor.front.listener import SignedListener
 from stagedoor.http.message import Request, Response
 from stagedoor.services.denials import Denials
@@ -91,6 +92,7 @@ class Front:
             self._nothing,
             self.access_log,
             Denials(folder, house.principals, house.clock),
+            HeldAnswers(house.records, 0),
         )
 
     @staticmethod

@@ -17,6 +17,7 @@ from stagedoor.reconcile.worker_logs import WorkerLogs
 from stagedoor.store import objects_io
 from stagedoor.store.contents import Contents
 from stagedoor.store.log_events import LogEvents
+from stagedoor.store.metric_points import MetricPoints
 from stagedoor.store.object_rows import Bucket, ObjectRows
 from stagedoor.store.records import Document, Key, SqliteRecords
 from stagedoor.traffic.log_writer import LogWriter
@@ -51,6 +52,7 @@ class House:
         self.contents = Contents(self.root / "contents")
         self.objects = ObjectRows(self.root / "state.sqlite", self.contents)
         self.log_events = LogEvents(self.root / "logs.sqlite")
+        self.metric_points = MetricPoints(self.root / "metrics.sqlite")
         self.engine = FakeEngine(self.root / "scratch", self.behaviour)
         if self.objects.find_bucket(BUCKET) is None:
             self.objects.create_bucket(Bucket(BUCKET, ACCOUNT, REGION, self.clock.now()))

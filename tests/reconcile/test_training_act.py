@@ -20,7 +20,7 @@ from stagedoor.reconcile.jobs.slots import JobSlots
 from stagedoor.reconcile.training.act import LOG_GROUP, TrainingJobs, TrainingStores
 from stagedoor.reconcile.worker_logs import WorkerLogs
 from stagedoor.store.records import Document, Key
-from stagedoor.worker.algorithms import xgboost_metrics
+from stagedoor.worker.algorithms.specification import specification
 
 ROUNDS = b"[0]#011train-logloss:0.60000#011validation-logloss:0.61000\n[1]#011train-logloss:0.50000#011validation-logloss:0.51000\n"
 
@@ -38,7 +38,7 @@ def document(name: str, house: House, **members: Any) -> Document:
                 "StatusMessage": "Starting the training job",
             }
         ],
-        "AlgorithmSpecification": {"MetricDefinitions": xgboost_metrics.definitions()},
+        "AlgorithmSpecification": {"MetricDefinitions": specification("xgboost").metric_definitions},
         "HyperParameters": {"num_round": "2"},
         "InputDataConfig": [channel("train", f"s3://{BUCKET}/in/train")],
         "OutputDataConfig": {"S3OutputPath": f"s3://{BUCKET}/out/", "KmsKeyId": ""},
@@ -62,7 +62,9 @@ def channel(name: str, uri: str, data_type: str = "S3Prefix", compression: str =
 
 
 def make(house: House, logs: WorkerLogs) -> TrainingJobs:
-    stores = TrainingStores(house.records, house.objects, house.contents, house.log_events)
+    stores = TrainingStores(
+        house.records, house.objects, house.contents, house.log_events, house.metric_points
+    )
     return TrainingJobs(
         stores, house.engine, logs, house.slots, house.clock, house.root / "jobs", stop_grace_s=0.2
     )

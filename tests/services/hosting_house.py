@@ -38,8 +38,10 @@ from stagedoor.settings import Settings
 from stagedoor.store import objects_io
 from stagedoor.store.contents import Contents
 from stagedoor.store.log_events import LogEvents
+from stagedoor.store.metric_points import MetricPoints
 from stagedoor.store.object_rows import Bucket, ObjectRows
 from stagedoor.store.records import Key, SqliteRecords
+from stagedoor.store.step_metrics import StepMetrics
 from stagedoor.traffic.endpoint_routes import EndpointRoutes
 from stagedoor.traffic.function_pools import FunctionPools
 from stagedoor.traffic.log_writer import LogWriter
@@ -111,6 +113,8 @@ class HostingHouse:
             objects=self.objects,
             contents=self.contents,
             log_events=self.log_events,
+            metric_points=MetricPoints(root / "metrics.sqlite"),
+            step_metrics=StepMetrics(root / "metrics.sqlite"),
             session_tokens=tokens,
             principals=Principals(self.records, tokens, [root_account]),
             endpoint_routes=EndpointRoutes(),

@@ -32,8 +32,10 @@ from stagedoor.settings import Settings
 from stagedoor.store.contents import Contents
 from stagedoor.store.function_packages import FunctionPackages
 from stagedoor.store.log_events import LogEvents
+from stagedoor.store.metric_points import MetricPoints
 from stagedoor.store.object_rows import ObjectRows
 from stagedoor.store.records import Key, SqliteRecords
+from stagedoor.store.step_metrics import StepMetrics
 from stagedoor.traffic.endpoint_routes import EndpointRoutes
 from stagedoor.traffic.function_pools import FunctionPools
 from stagedoor.traffic.log_writer import LogWriter
@@ -101,6 +103,8 @@ class LambdaHouse:
             objects=ObjectRows(root / "state.sqlite", contents),
             contents=contents,
             log_events=self.log_events,
+            metric_points=MetricPoints(root / "metrics.sqlite", clock),
+            step_metrics=StepMetrics(root / "metrics.sqlite"),
             session_tokens=session_tokens,
             principals=Principals(self.records, session_tokens, [ROOT]),
             endpoint_routes=EndpointRoutes(),

@@ -98,7 +98,7 @@ def test_one_container_in_a_list_and_a_data_source_say_the_same(house: HostingHo
         ({"Image": "python:3.11"}, "Supported images"),
         ({"Image": None}, "PrimaryContainer.Image is required"),
         ({"Mode": "MultiModel"}, "PrimaryContainer.Mode MultiModel"),
-        ({"ModelPackageName": "p"}, "PrimaryContainer.ModelPackageName is not supported"),
+        ({"ModelPackageName": "p"}, "PrimaryContainer.Image is not supported"),
         ({"MultiModelConfig": {"ModelCacheSetting": "Enabled"}}, "PrimaryContainer.MultiModelConfig"),
         ({"ImageConfig": {"RepositoryAccessMode": "Vpc"}}, "RepositoryAccessMode"),
         ({"Environment": {"SAGEMAKER_PROGRAM": "inference.py"}}, "SAGEMAKER_PROGRAM"),

@@ -156,10 +156,8 @@ def test_requests_that_are_refused_name_what_is_wrong(desk: Desk) -> None:
     elsewhere = {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": f"s3://{desk.bucket}/nothing/"}}
     cases: list[tuple[dict[str, Any], str]] = [
         ({"ModelName": desk.name("nobody")}, 'Could not find model "arn:aws:sagemaker:'),
-        ({"TransformInput": {"SplitType": "TFRecord"}}, "TransformInput.SplitType TFRecord is not supported"),
         ({"TransformInput": {"DataSource": elsewhere}}, "No S3 objects found under S3 URL"),
         ({"TransformOutput": {"S3OutputPath": "s3://nobody-has-this/x"}}, 'the bucket "nobody-has-this"'),
-        ({"MaxPayloadInMB": 0}, "MaxPayloadInMB 0 (payloads in HTTP chunks) is not supported"),
         ({"MaxPayloadInMB": 60, "MaxConcurrentTransforms": 2}, "must not exceed 100 MB"),
         (
             {"DataProcessing": {"InputFilter": "a"}},
@@ -170,8 +168,10 @@ def test_requests_that_are_refused_name_what_is_wrong(desk: Desk) -> None:
             {"TransformInput": {"ContentType": "text/libsvm"}, "DataProcessing": {"JoinSource": "Input"}},
             "DataProcessing needs records in text/csv",
         ),
-        ({"DataCaptureConfig": {"DestinationS3Uri": "s3://b/x"}}, "DataCaptureConfig is not supported"),
-        ({"ExperimentConfig": {"ExperimentName": "e"}}, "ExperimentConfig is not supported"),
+        (
+            {"DataCaptureConfig": {"DestinationS3Uri": "s3://nobody-has-this/x"}},
+            'DataCaptureConfig.DestinationS3Uri: the bucket "nobody-has-this"',
+        ),
     ]
     for members, text in cases:
         with pytest.raises(ClientError) as error:
@@ -222,3 +222,14 @@ def test_lists_filter_and_sort(desk: Desk) -> None:
     assert names(SortBy="Name", SortOrder="Ascending") == ["a", "b"]
     assert names(StatusEquals="InProgress") == []
     assert names(MaxResults=1) == ["a"]
+
+
+def test_a_whole_object_is_sent_when_payloads_have_no_limit(desk: Desk) -> None:
+    capture = {"DestinationS3Uri": f"s3://{desk.bucket}/captured", "GenerateInferenceId": True}
+    done = transformed(desk, "whole", MaxPayloadInMB=0, DataCaptureConfig=capture)
+    assert done["TransformJobStatus"] == "Completed", done
+    assert (done["MaxPayloadInMB"], done["DataCaptureConfig"]) == (0, capture)
+    lines = [line.split(",") for line in desk.read("out/rows.csv.out").decode().splitlines()]
+    np.testing.assert_allclose([float(line[0]) for line in lines], predictions(desk), atol=1e-6)
+    assert len({line[1] for line in lines}) == len(lines)
+    assert sorted(key.split("/")[1] for key in desk.keys("captured/")) == ["input", "output"]

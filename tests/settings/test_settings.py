@@ -24,6 +24,7 @@ def test_order_of_sources(tmp_path: Path) -> None:
         ({"api": "4566"}, {}, "api = '4566'"),
         ({"public": "127.0.0.1:99999"}, {}, "public = '127.0.0.1:99999'"),
         ({}, {"STAGEDOOR_INVOKE_TIMEOUT_S": "soon"}, "STAGEDOOR_INVOKE_TIMEOUT_S"),
+        ({}, {"STAGEDOOR_DESCRIBE_HOLD_S": "21"}, "describe_hold_s = 21.0 is too long"),
         ({}, {"STAGEDOOR_ROOT_ACCESS_KEY_ID": "AKIA"}, "root_secret_access_key"),
         ({}, {"STAGEDOOR_FUNCTION_RETRY_DELAYS_S": "1,x"}, "function_retry_delays_s"),
     ],

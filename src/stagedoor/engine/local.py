@@ -76,7 +76,7 @@ class LocalEngine:
         # Numbers of several servers on one machine must differ: see ``worker.descendants``.
         self._first_tag = secrets.randbelow(2**20) * 2**20
         self._runtimes = default_runtimes() if runtimes is None else dict(runtimes)
-        self._parents = {name: WarmParent(name, runtime, self) for name, runtime in self._runtimes.items()}
+        self._parents = self._parents_of(self._runtimes)
         self._probes: dict[str, asyncio.Task[Isolation]] = {}
         self._runs: dict[str, _Run] = {}
         self._count = 0
@@ -94,7 +94,8 @@ class LocalEngine:
         self._on_output, self._on_exit = on_output, on_exit
         self._sockets = await asyncio.to_thread(scratch.settle, self._root)
         for name, parent in self._parents.items():
-            self._keep(self._warm_up(name, parent))
+            if self._runtimes[name].warm_up == "at once":
+                self._keep(self._warm_up(name, parent))
         self._usage_watch = asyncio.ensure_future(UsageWatch(self._limited, self._kill).run())
 
     async def start(self, workload: Workload) -> Placement:
@@ -158,13 +159,13 @@ class LocalEngine:
     async def close(self) -> None:
         """See ``Engine.close``. Everything local ends with the server, so all of it is stopped."""
         self._is_closing = True
-        for parent in self._parents.values():
+        for parent in set(self._parents.values()):
             parent.refuse_starts()
         stops = (self.stop(workload_id, _CLOSE_GRACE_S) for workload_id in list(self._runs))
         for failure in await asyncio.gather(*stops, return_exceptions=True):
             if failure is not None:
                 log.error("a workload could not be stopped in order", exc_info=failure)
-        await asyncio.gather(*(parent.close() for parent in self._parents.values()))
+        await asyncio.gather(*(parent.close() for parent in set(self._parents.values())))
         if self._usage_watch is not None:
             self._usage_watch.cancel()
         while self._tasks:
@@ -215,6 +216,13 @@ class LocalEngine:
         return {name: parent.pid for name, parent in self._parents.items() if parent.pid is not None}
 
     # Starting
+
+    def _parents_of(self, runtimes: Mapping[str, Runtime]) -> dict[str, WarmParent]:
+        """By name; names of the same Runtime share a parent, which is named after the first."""
+        parents: dict[int, WarmParent] = {}
+        for name, runtime in runtimes.items():
+            parents.setdefault(id(runtime), WarmParent(name, runtime, self))
+        return {name: parents[id(runtime)] for name, runtime in runtimes.items()}
 
     async def _warm_up(self, name: str, parent: WarmParent) -> None:
         try:

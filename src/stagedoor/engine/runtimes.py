@@ -18,7 +18,8 @@ class Runtime:
     times as fast without pandas and scikit-learn). ``path`` goes in front of ``sys.path``. ``environment`` is for the
     parent's imports only. ``start`` is ``spawn`` where fork is unsafe: on macOS (numpy loads Accelerate, and the
     Objective-C runtime aborts forked children) and for what initialises a GPU; each workload then pays the imports.
-    ``hint`` tells a person what to do when the imports fail.
+    ``warm_up`` says when the parent is started: ``at once`` with the engine, or when its first workload comes; names that share
+    one Runtime share its parent. ``hint`` tells a person what to do when the imports fail.
     """
 
     python: Path = field(default_factory=lambda: Path(sys.executable))
@@ -27,11 +28,13 @@ class Runtime:
     path: tuple[Path, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
     start: Literal["fork", "spawn"] = "spawn" if sys.platform == "darwin" else "fork"
+    warm_up: Literal["at once", "when needed"] = "at once"
     hint: str = ""
 
 
 def default_runtimes() -> dict[str, Runtime]:
-    """The runtimes on the server's own Python: ``xgboost`` for models and training, ``python`` for functions."""
+    """The runtimes on the server's own Python: one for each algorithm, by its name, and ``python`` for functions."""
+    numeric = _algorithm("numpy", "scipy.sparse", "sklearn.cluster", "sklearn.decomposition", "sklearn.svm")
     return {
         "xgboost": Runtime(
             modules=("numpy", "scipy.sparse", "xgboost"),
@@ -41,5 +44,22 @@ def default_runtimes() -> dict[str, Runtime]:
             environment={"OMP_WAIT_POLICY": "PASSIVE"},
             hint="Install the algorithm with: pip install 'stagedoor[xgboost]'",
         ),
+        "linear_learner": numeric,
+        "kmeans": numeric,
+        "pca": numeric,
+        "factorization_machines": numeric,
+        "random_cut_forest": numeric,
+        "knn": _algorithm("numpy", "scipy.sparse", "faiss"),
+        "blazingtext": _algorithm("numpy", "fasttext"),
         "python": Runtime(modules=("stagedoor.worker.warm_boto3",)),
     }
+
+
+def _algorithm(*modules: str) -> Runtime:
+    return Runtime(
+        modules=modules,
+        hidden_modules=("pandas", "pyarrow", "dask", "matplotlib"),
+        environment={"OMP_WAIT_POLICY": "PASSIVE"},
+        warm_up="when needed",
+        hint="Install the algorithms with: pip install 'stagedoor[algorithms]'",
+    )

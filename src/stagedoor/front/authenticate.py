@@ -31,6 +31,7 @@ _HASH_IN_THREAD_BYTES: Final = 1024 * 1024
 _HEX_64: Final = re.compile(r"[0-9a-f]{64}").fullmatch
 _SIGNING_NAMES: Final = {
     "sagemaker-runtime": "sagemaker",
+    "sagemaker-metrics": "sagemaker",
     "apigatewayv2": "apigateway",
     "cloudwatch": "monitoring",
 }

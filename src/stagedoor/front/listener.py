@@ -19,6 +19,7 @@ from stagedoor.front.access_log import AccessLog
 from stagedoor.front.authenticate import authenticate, signing_name_of
 from stagedoor.front.authorise import authorise
 from stagedoor.front.body_limits import BodyLimit
+from stagedoor.front.held_answers import HeldAnswers
 from stagedoor.front.verified_body import VerifiedBody
 from stagedoor.http.message import BodyTooLargeError, Request, Response
 from stagedoor.services import registry
@@ -65,6 +66,7 @@ class SignedListener:
         proxy_answer: Callable[[Request], Awaitable[Response]],
         access_log: AccessLog,
         denials: Denials,
+        held_answers: HeldAnswers,
     ) -> None:
         self._house = house
         self._health = health
@@ -73,6 +75,7 @@ class SignedListener:
         self._proxy_answer = proxy_answer
         self._access_log = access_log
         self._denials = denials
+        self._held_answers = held_answers
         self._threads = ThreadPoolExecutor(OPERATION_THREADS, thread_name_prefix="operation")
 
     @staticmethod
@@ -184,6 +187,14 @@ class SignedListener:
             result = await function(call, parameters)
         else:
             result = await self._in_thread(function, call, parameters)
+            if self._held_answers.holds(operation.name, result, authenticated.user_agent):
+                result = await self._held_answers.settled(
+                    operation.name,
+                    parameters,
+                    call.account_id,
+                    call.region,
+                    lambda: self._in_thread(function, call, parameters),
+                )
         answer = answers.serialise(operation, exchange.protocol, result, exchange.request_id)
         # The one status that no service model knows: a part of an object.
         status = 206 if exchange.service == "s3" and "ContentRange" in result else answer.status

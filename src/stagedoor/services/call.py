@@ -19,8 +19,10 @@ from stagedoor.services.trial import TryMethod
 from stagedoor.settings import Settings
 from stagedoor.store.contents import Contents
 from stagedoor.store.log_events import LogEvents
+from stagedoor.store.metric_points import MetricPoints
 from stagedoor.store.object_rows import ObjectRows
 from stagedoor.store.records import Key, Records
+from stagedoor.store.step_metrics import StepMetrics
 from stagedoor.traffic.endpoint_routes import EndpointRoutes
 from stagedoor.traffic.function_pools import FunctionPools
 
@@ -38,6 +40,8 @@ class House:
     objects: ObjectRows
     contents: Contents
     log_events: LogEvents
+    metric_points: MetricPoints
+    step_metrics: StepMetrics
     session_tokens: SessionTokens
     principals: Principals
     endpoint_routes: EndpointRoutes

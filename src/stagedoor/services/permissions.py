@@ -54,6 +54,8 @@ def decision(
         return _on_bucket(house, caller, action, resource, context)
     if action.startswith("lambda:") and resource.startswith("arn:aws:lambda:"):
         return _on_function(house, caller, action, resource, context)
+    if action.startswith("sagemaker:") and ":model-package" in resource:
+        return _on_model_package(house, caller, action, resource, context)
     account_id = account_in(resource)
     # AWS's own managed policies are everybody's; everything else of another account has no policy of its own here.
     if account_id.isdigit() and account_id != caller.account_id:
@@ -212,6 +214,8 @@ def _resource_policies(
         return _bucket_policies(house, caller, action, resource)
     if action.startswith("lambda:") and resource.startswith("arn:aws:lambda:"):
         return _function_policies(house, resource), account_in(resource)
+    if action.startswith("sagemaker:") and ":model-package" in resource:
+        return _model_package_policies(house, resource), account_in(resource)
     return (), account_in(resource)
 
 
@@ -268,6 +272,29 @@ def _on_function(
     if not account_id or (account_id == caller.account_id and (own.allowed or own.explicit_deny)):
         return own
     policies = _function_policies(house, resource)
+    return decide(
+        _question(house, caller, action, resource, context, *policies),
+        resource_policies=policies,
+        resource_account_id=account_id,
+    )
+
+
+def _model_package_policies(house: House, resource: str) -> tuple[str, ...]:
+    """The policy of a model package group, which holds for its packages too."""
+    arn = Arn.parse(resource)
+    name = arn.resource_id.partition("/")[0]
+    record = house.records.get(Key("sagemaker.model_package_group", arn.account_id, arn.region, name))
+    policy = record.document.get("resourcePolicy") if record is not None else None
+    return (policy,) if policy else ()
+
+
+def _on_model_package(
+    house: House, caller: Caller, action: str, resource: str, context: ContextSource
+) -> Decision:
+    policies = _model_package_policies(house, resource)
+    account_id = account_in(resource)
+    if not policies and account_id == caller.account_id:
+        return _own(house, caller, action, resource, context)
     return decide(
         _question(house, caller, action, resource, context, *policies),
         resource_policies=policies,

@@ -55,9 +55,16 @@ MODULES: dict[str, tuple[str, ...]] = {
         "training_jobs",
         "transform_jobs",
         "tags",
+        "model_package_groups",
+        "model_packages",
+        "experiments",
+        "experiment_trials",
+        "trial_components",
+        "searches",
         "tuning_jobs",
     ),
     "sagemaker-runtime": ("invocations",),
+    "sagemaker-metrics": ("metrics",),
     "lambda": ("functions", "invocations", "versions", "aliases", "permissions", "tags"),
     "apigateway": (
         "apis",
@@ -70,10 +77,14 @@ MODULES: dict[str, tuple[str, ...]] = {
         "tags",
     ),
     "logs": ("groups", "streams", "events"),
-    "cloudwatch": (),
+    "cloudwatch": ("metric_data", "metric_statistics"),
 }
 
-_PACKAGES = {"sagemaker-runtime": "sagemaker_runtime", "lambda": "lambda_"}
+_PACKAGES = {
+    "sagemaker-runtime": "sagemaker_runtime",
+    "sagemaker-metrics": "sagemaker_metrics",
+    "lambda": "lambda_",
+}
 
 
 def _modules(service: str) -> Iterator[ModuleType]:

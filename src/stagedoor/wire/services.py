@@ -14,6 +14,7 @@ from stagedoor.wire.requests import WireRequest
 NAMES = (
     "sagemaker",
     "sagemaker-runtime",
+    "sagemaker-metrics",
     "lambda",
     "apigateway",
     "apigatewayv2",
@@ -39,7 +40,8 @@ _BY_TARGET_PREFIX = {
     "GraniteServiceVersion20100801": "cloudwatch",
 }
 _BY_VERSION = {"2010-05-08": "iam", "2011-06-15": "sts", "2010-08-01": "cloudwatch"}
-_REST = ("sagemaker-runtime", "lambda", "apigateway", "apigatewayv2")
+_SAGEMAKER_REST = ("sagemaker-runtime", "sagemaker-metrics")
+_REST = (*_SAGEMAKER_REST, "lambda", "apigateway", "apigatewayv2")
 
 
 def detect(request: WireRequest, signing_name: str | None) -> str:
@@ -52,7 +54,7 @@ def detect(request: WireRequest, signing_name: str | None) -> str:
     if signing_name is None:
         return _by_content(request)
     if signing_name == "sagemaker":
-        return "sagemaker-runtime" if _has_route("sagemaker-runtime", request.path) else "sagemaker"
+        return next((name for name in _SAGEMAKER_REST if _has_route(name, request.path)), "sagemaker")
     if signing_name == "apigateway":
         return "apigatewayv2" if request.path.startswith("/v2/") else "apigateway"
     if signing_name == "execute-api":

@@ -286,7 +286,7 @@ def _unreadable_for_others() -> str | None:
 
 def _library_samples() -> list[str]:
     """Files of packages, which may have been installed under a narrower umask than the Python itself."""
-    names = ("boto3", "botocore", "numpy", "xgboost")
+    names = ("boto3", "botocore", "numpy", "xgboost", "sklearn", "faiss", "fasttext")
     return [
         module.__file__
         for name in names

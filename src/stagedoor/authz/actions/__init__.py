@@ -7,7 +7,7 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
@@ -184,10 +184,32 @@ def _group(text: str, asked: Asked) -> str:
     return asked.arn_of(asked.account_id, "group", text) or f"arn:aws:iam::{asked.account_id}:group/{text}"
 
 
+def _sagemaker_arn(kind: str, text: str, asked: Asked) -> str:
+    """A resource that is named by its name or by its ARN; SageMaker's ARNs have names in lower case."""
+    if text.startswith("arn:"):
+        head, slash, name = text.partition("/")
+        return head + slash + name.lower()
+    return f"arn:aws:sagemaker:{asked.region}:{asked.account_id}:{kind}/{text.lower() or '*'}"
+
+
+def _new_model_package(text: str, asked: Asked) -> str:
+    """The group that gets a version, or a package that is to stand alone."""
+    if text:
+        return _sagemaker_arn("model-package-group", text, asked)
+    name = asked.request.get("ModelPackageName")
+    return _sagemaker_arn("model-package", name if isinstance(name, str) else "", asked)
+
+
 _FILTERS: Final[Mapping[str, Callable[[str, Asked], str]]] = {
     # SageMaker's ARNs have names in lower case, and policies are compared with those.
     "lower": lambda text, asked: text.lower() or "*",
     "or_empty": lambda text, asked: text,
+    "model_package": partial(_sagemaker_arn, "model-package"),
+    "model_package_group": partial(_sagemaker_arn, "model-package-group"),
+    "new_model_package": _new_model_package,
+    "experiment": partial(_sagemaker_arn, "experiment"),
+    "trial": partial(_sagemaker_arn, "experiment-trial"),
+    "trial_component": partial(_sagemaker_arn, "experiment-trial-component"),
     "path": _path,
     "function": _function,
     "qualified_function": _qualified_function,

@@ -98,6 +98,8 @@ class JobReconciler:
         if not self._tidy:
             await self._kind.tidy()
             self._tidy = True
+        # A run that ends while the records are looked at was in progress in what is seen: it is not begun again.
+        ran_before = set(self._running)
         jobs = await asyncio.to_thread(self._unended)
         monotonic, now = self._clock.monotonic(), self._clock.now()
         runs = {
@@ -111,16 +113,16 @@ class JobReconciler:
             log.info("stopping job", extra={"job": key.name, "kind": self.name, "cause": cause})
             self._running[key].stop.set(cause)
         for key in found.end:
-            if key not in underway:
+            if key not in underway and key not in ran_before:
                 underway.start(key, self._kind.end_unstarted(key))
         cores = {job.key: job.cores for job in jobs}
         for key in found.start:
-            if key not in underway:
+            if key not in underway and key not in ran_before:
                 self._slots.take(key, cores[key])
                 self._running[key] = _Running(self._clock.monotonic())
                 underway.start(key, self._run(key, self._running[key]))
         for key in found.give_up:
-            if key not in underway:
+            if key not in underway and key not in ran_before:
                 self._running[key] = _Running(self._clock.monotonic())
                 self._running[key].stop.set("MaxWaitTimeExceeded")  # it ends with its first step
                 underway.start(key, self._run(key, self._running[key]))

@@ -27,8 +27,8 @@ from stagedoor.reconcile.training import artifacts, checkpoints, documents, pipe
 from stagedoor.reconcile.training.artifacts import ArtifactStore
 from stagedoor.reconcile.training.channel_data import channels
 from stagedoor.reconcile.training.checkpoints import Checkpoints
-from stagedoor.reconcile.training.final_metrics import FinalMetrics
 from stagedoor.reconcile.training.hosts import Hosts
+from stagedoor.reconcile.training.metrics import JobMetrics
 from stagedoor.reconcile.training.outcome import deciding_reason, outcome
 from stagedoor.reconcile.training.pipes import Feed
 from stagedoor.reconcile.training.staging import ROOT, DownloadError
@@ -36,6 +36,7 @@ from stagedoor.reconcile.worker_logs import WorkerLogs
 from stagedoor.store import objects_io
 from stagedoor.store.contents import Contents
 from stagedoor.store.log_events import LogEvents
+from stagedoor.store.metric_points import MetricPoints
 from stagedoor.store.object_rows import NoSuchBucketError, ObjectRows
 from stagedoor.store.records import Document, Key, Records
 from stagedoor.traffic.log_writer import LogPlace
@@ -51,12 +52,13 @@ Change = Callable[[Document, float], Document]
 
 @dataclass(frozen=True, slots=True)
 class TrainingStores:
-    """Where records, objects and logs are."""
+    """Where records, objects, logs and metrics are."""
 
     records: Records
     objects: ObjectRows
     contents: Contents
     log_events: LogEvents
+    metric_points: MetricPoints
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,13 +177,15 @@ class TrainingJobs:
         ]
         places = self._log_places(key, document, attempt.hosts)
         feeding = _Feeding(document, stores)
+        metrics = self._metrics(document, places[0])
 
         @contextlib.asynccontextmanager
         async def beside(scratches: Sequence[Path]) -> AsyncGenerator[None]:
-            async with kept.keep(scratches), feeding.flow(scratches):
+            async with kept.keep(scratches), feeding.flow(scratches), metrics.flowing():
                 yield
 
         ends, failed = await self._hosts.run(list(zip(workloads, places, strict=True)), stop, beside)
+        await asyncio.to_thread(metrics.collect)
         outcomes = [
             await asyncio.to_thread(outcome, end.scratch, end.exit_code, end.last_lines) for end in ends
         ]
@@ -189,7 +193,7 @@ class TrainingJobs:
             if feeding.failure is not None:
                 raise feeding.failure
             if failed:
-                return _failed(deciding_reason([outcomes[number].reason for number in failed]))
+                return _failed(deciding_reason([outcomes[number].reason for number in failed]), metrics)
         await self._change(key, documents.uploading)
         try:
             model = await asyncio.to_thread(
@@ -205,9 +209,12 @@ class TrainingJobs:
             return _failed(
                 f"ClientError: The bucket of {document['OutputDataConfig']['S3OutputPath']} does not exist any more"
             )
-        metrics = await asyncio.to_thread(self._final_metrics, document, places[0])
         return partial(
-            documents.ended, ending=stop.cause or "Completed", model_artifacts=model, metrics=metrics
+            documents.ended,
+            ending=stop.cause or "Completed",
+            model_artifacts=model,
+            metrics=metrics.final(),
+            metric_statistics=metrics.statistics(),
         )
 
     def _log_places(self, key: Key, document: Document, hosts: Sequence[str]) -> list[LogPlace]:
@@ -256,20 +263,14 @@ class TrainingJobs:
             connect_ports=() if host_count == 1 else None,
         )
 
-    def _final_metrics(self, document: Document, place: LogPlace) -> list[dict[str, object]]:
-        """What the stored lines say. Blocks."""
-        metrics = FinalMetrics(document["AlgorithmSpecification"].get("MetricDefinitions", []))
-        events = self._stores.log_events
-        group = events.group(place.account_id, place.region, place.group)
-        stream = events.stream(group.id, place.stream) if group else None
-        if group is None or stream is None:
-            return []
-        page = events.read(group, streams=[stream])
-        while page:
-            for event in page:
-                metrics.take(event.message, event.timestamp_ms / 1000)
-            page = events.read(group, streams=[stream], after=page[-1].after)
-        return metrics.values()
+    def _metrics(self, document: Document, place: LogPlace) -> JobMetrics:
+        return JobMetrics(
+            document["TrainingJobName"],
+            document["AlgorithmSpecification"].get("MetricDefinitions", []),
+            [place],
+            self._stores.log_events,
+            self._stores.metric_points,
+        )
 
     async def _change(self, key: Key, change: Change) -> Document:
         return await asyncio.to_thread(self._commit, key, change)
@@ -281,8 +282,11 @@ class TrainingJobs:
             return transaction.put(key, change(record.document, self._clock.now())).document
 
 
-def _failed(reason: str) -> Change:
-    return lambda document, now: documents.ended(document, now, "Failed", reason=reason)
+def _failed(reason: str, metrics: JobMetrics | None = None) -> Change:
+    final, statistics = (metrics.final(), metrics.statistics()) if metrics is not None else ([], {})
+    return lambda document, now: documents.ended(
+        document, now, "Failed", reason=reason, metrics=final, metric_statistics=statistics
+    )
 
 
 def _stopped(document: Document, now: float, *, stop: StopSignal) -> Document:

@@ -68,6 +68,7 @@ def ended(
     reason: str = "",
     model_artifacts: str = "",
     metrics: Sequence[Mapping[str, Any]] = (),
+    metric_statistics: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Document:
     """The job's last state. ``model_artifacts`` is the S3 URI of the archive, where one was stored."""
     result: Document = _entered(document, ending, now) | {
@@ -82,6 +83,7 @@ def ended(
         result["ModelArtifacts"] = {"S3ModelArtifacts": model_artifacts}
     if metrics:
         result["FinalMetricDataList"] = [dict(metric) for metric in metrics]
+        result["metricStatistics"] = dict(metric_statistics or {})
     if (started := document.get("TrainingStartTime")) is not None:
         seconds = max(1, math.ceil(now - started))
         result |= {"TrainingTimeInSeconds": seconds, "BillableTimeInSeconds": seconds}

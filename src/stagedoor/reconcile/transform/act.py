@@ -20,7 +20,7 @@ from stagedoor.engine.interface import Engine
 from stagedoor.reconcile.jobs.slots import JobSlots
 from stagedoor.reconcile.jobs.stop_signal import StoppedError, StopSignal
 from stagedoor.reconcile.model_files import ModelDataError, ModelFiles
-from stagedoor.reconcile.transform import documents, inputs
+from stagedoor.reconcile.transform import data_capture, documents, inputs
 from stagedoor.reconcile.transform.data_processing import DataProcessing
 from stagedoor.reconcile.transform.inputs import Source
 from stagedoor.reconcile.transform.pipeline import Failures, Invocations, Pipeline
@@ -147,12 +147,13 @@ class TransformJobs:
         try:
             channel = await _unless_stopped(worker.start(place, self._start_timeout_s), stop)
             processing = DataProcessing.of(document)
+            transformed: list[Source] = []
             pipeline = Pipeline(
                 channel,
                 invocations,
                 processing,
                 directory,
-                partial(self._upload, document),
+                partial(self._upload, document, transformed),
                 lambda source, text: self._say(data_log, text, source.place),
             )
             stores = self._stores
@@ -163,6 +164,11 @@ class TransformJobs:
         finally:
             self._logs.detach(data_log)
             await worker.end()
+        if "DataCaptureConfig" in document and failures.are_none:
+            now = self._clock.now()
+            await asyncio.to_thread(
+                data_capture.write, document, transformed, stores.objects, stores.contents, now
+            )
         return _ending(failures)
 
     def _log_place(self, key: Key, document: Document, workload_id: str) -> LogPlace:
@@ -176,7 +182,7 @@ class TransformJobs:
         lines = [f"{now}:[sagemaker logs]: {about}{line}" for line in text.split("\n")]
         self._logs.say(data_log, "\n".join(lines))
 
-    def _upload(self, document: Document, source: Source, path: Path) -> None:
+    def _upload(self, document: Document, transformed: list[Source], source: Source, path: Path) -> None:
         """Store one output beside the others: ``S3OutputPath/NAME.out``. Blocks."""
         target = Location.parse(document["TransformOutput"]["S3OutputPath"]).under(
             f"{source.object.name}.out"
@@ -185,6 +191,7 @@ class TransformJobs:
         objects_io.put_file(
             stores.objects, stores.contents, target.bucket, target.key, path, now=self._clock.now()
         )
+        transformed.append(source)
 
     async def _change(self, key: Key, change: Change) -> Document:
         return await asyncio.to_thread(self._commit, key, change)
@@ -215,15 +222,20 @@ def _invocations(document: Document) -> Invocations:
     return Invocations(
         content_type=document["TransformInput"].get("ContentType"),
         accept=document["TransformOutput"].get("Accept"),
-        in_flight=document.get("MaxConcurrentTransforms") or max(2, os.cpu_count() or 1),
+        in_flight=document.get("MaxConcurrentTransforms") or _default_in_flight(document),
         timeout_s=float(client.get("InvocationsTimeoutInSeconds") or _INVOCATION_TIMEOUT_S),
         attempts=1 + int(client.get("InvocationsMaxRetries", _INVOCATION_RETRIES)),
     )
 
 
+def _default_in_flight(document: Document) -> int:
+    """Payloads without a limit go one by one: each may be as large as an object."""
+    return 1 if document.get("MaxPayloadInMB") == 0 else max(2, os.cpu_count() or 1)
+
+
 def _head_line(document: Document, invocations: Invocations) -> str:
     strategy = "SINGLE_RECORD" if document.get("BatchStrategy") == "SingleRecord" else "MULTI_RECORD"
-    payload_mb = document.get("MaxPayloadInMB") or inputs.DEFAULT_PAYLOAD_MB
+    payload_mb = document.get("MaxPayloadInMB", inputs.DEFAULT_PAYLOAD_MB)
     return f"MaxConcurrentTransforms={invocations.in_flight}, MaxPayloadInMB={payload_mb}, BatchStrategy={strategy}"
 
 

@@ -1,4 +1,5 @@
-"""What DataProcessing asks for: select a part of each record, join the model's output to its input, select from the result.
+"""What DataProcessing asks for: select a part of each record, join the model's output to its input, select from the result;
+and the ids that DataCaptureConfig puts behind each record.
 
 Place in the flow: ``act`` builds a ``DataProcessing`` once per job. ``prepare`` runs on each record before it is sent,
 ``finish`` on each answer before it is written. CSV rows are arrays of fields, kept as they were written; JSON and JSON
@@ -8,8 +9,10 @@ lines records are values.
 import csv
 import io
 import json
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Literal, cast
 
 from stagedoor.domain.json_path import JsonPath, JsonPathError
@@ -36,13 +39,17 @@ def shape_of(content_type: str | None) -> Shape | None:
 
 @dataclass(frozen=True, slots=True)
 class DataProcessing:
-    """Both filters and whether outputs are joined to inputs. ``line_end``: AssembleWith is Line."""
+    """Both filters and whether outputs are joined to inputs. ``line_end``: AssembleWith is Line.
+
+    ``inference_time`` (the job's start) is put behind each record, with an id; empty for not.
+    """
 
     input_filter: JsonPath
     output_filter: JsonPath
     joins: bool
     input_shape: Shape | None
     line_end: bool
+    inference_time: str = ""
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> "DataProcessing":
@@ -54,6 +61,7 @@ class DataProcessing:
             processing.get("JoinSource", "None") == "Input",
             shape_of(document["TransformInput"].get("ContentType")),
             document["TransformOutput"].get("AssembleWith", "None") == "Line",
+            _inference_time(document),
         )
 
     def prepare(self, record: bytes) -> bytes:
@@ -73,9 +81,34 @@ class DataProcessing:
         """What is written for one answer: joined, filtered, and with the line end that AssembleWith asks for."""
         if self.joins or not self.output_filter.is_all:
             output = self._processed(records, output, shape_of(content_type))
+        if self.inference_time:
+            output = self._identified(output, shape_of(content_type))
         if self.line_end and output and not output.endswith(b"\n"):
             output += b"\n"
         return output
+
+    def _identified(self, output: bytes, output_shape: Shape | None) -> bytes:
+        """Each record of the output with an id of its own and the job's start."""
+        match output_shape:
+            case "csv":
+                return b"".join(
+                    _csv_text([*fields, str(uuid.uuid4()), self.inference_time])
+                    for fields in _csv_rows(output)
+                )
+            case "jsonlines":
+                lines = [_json(line) for line in output.splitlines() if line.strip()]
+                return b"".join(_dumped(self._with_id(value)) + b"\n" for value in lines)
+            case "json":
+                return _dumped(self._with_id(_json(output)))
+            case _:
+                raise RecordError("only CSV, JSON and JSON lines output can be given inference ids")
+
+    def _with_id(self, value: Any) -> dict[str, Any]:
+        record: dict[str, Any] = (
+            cast("dict[str, Any]", value) if isinstance(value, dict) else {"SageMakerOutput": value}
+        )
+        ids = {"SageMakerInferenceId": str(uuid.uuid4()), "SageMakerInferenceTime": self.inference_time}
+        return {**record, **ids}
 
     def _processed(self, records: Sequence[bytes], output: bytes, output_shape: Shape | None) -> bytes:
         if output_shape is None:
@@ -142,9 +175,19 @@ def _csv_line(path: JsonPath, fields: list[str]) -> bytes:
     columns = path.columns(len(fields))
     if columns is None:
         raise RecordError(f"the JSONPath {path.text!r} does not select columns of CSV")
+    return _csv_text([fields[column] for column in columns])
+
+
+def _csv_text(fields: list[str]) -> bytes:
     line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow([fields[column] for column in columns])
+    csv.writer(line, lineterminator="\n").writerow(fields)
     return line.getvalue().encode()
+
+
+def _inference_time(document: Mapping[str, Any]) -> str:
+    if not document.get("DataCaptureConfig", {}).get("GenerateInferenceId"):
+        return ""
+    return datetime.fromtimestamp(document["TransformStartTime"], UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _json(text: bytes) -> Any:

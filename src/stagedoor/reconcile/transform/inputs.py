@@ -19,9 +19,13 @@ from stagedoor.store.job_inputs import InputObject
 from stagedoor.store.object_rows import ObjectRows
 from stagedoor.store.objects_io import ObjectChangedError
 from stagedoor.store.records import Document
+from stagedoor.worker.frames import MAX_FRAME_BYTES
 
 MEGABYTE = 1024 * 1024
 DEFAULT_PAYLOAD_MB = 6
+UNLIMITED_PAYLOAD_BYTES = MAX_FRAME_BYTES - MEGABYTE
+"""What MaxPayloadInMB 0 (no limit) comes to: what one invocation can carry."""
+
 _BATCH_PARTS = 64
 
 
@@ -70,7 +74,7 @@ def _payloads(
     source: Source, document: Document, processing: DataProcessing, objects: ObjectRows, contents: Contents
 ) -> Iterator[Part]:
     settings = document["TransformInput"]
-    limit_bytes = (document.get("MaxPayloadInMB") or DEFAULT_PAYLOAD_MB) * MEGABYTE
+    limit_bytes = payload_limit_bytes(document)
     strategy = document.get("BatchStrategy", "MultiRecord")
     with objects_io.open_row(objects, contents, source.object.row) as raw:
         file = raw
@@ -80,6 +84,12 @@ def _payloads(
             yield Part(source, payload)
             if source.failure is not None:
                 return
+
+
+def payload_limit_bytes(document: Document) -> int:
+    """The largest payload of a job."""
+    payload_mb: int = document.get("MaxPayloadInMB", DEFAULT_PAYLOAD_MB)
+    return payload_mb * MEGABYTE if payload_mb else UNLIMITED_PAYLOAD_BYTES
 
 
 def take(stream: Iterator[Part]) -> list[Part]:

@@ -50,6 +50,10 @@ class Failures:
     client: list[str] = field(default_factory=list[str])
     algorithm: list[str] = field(default_factory=list[str])
 
+    @property
+    def are_none(self) -> bool:
+        return not self.client and not self.algorithm
+
 
 class Pipeline:
     """One job's transformation. ``upload(source, path)`` stores an output (in a thread); ``explain`` writes to the data log."""

@@ -10,13 +10,18 @@ from dataclasses import dataclass
 from struct import Struct
 from typing import BinaryIO, Literal
 
-SplitType = Literal["None", "Line", "RecordIO"]
+from awscrt.checksums import crc32c
+
+SplitType = Literal["None", "Line", "RecordIO", "TFRecord"]
 BatchStrategy = Literal["MultiRecord", "SingleRecord"]
 
 _RECORDIO_HEAD = Struct("<II")
 _RECORDIO_MAGIC = 0xCED7230A
 _RECORDIO_LENGTH = (1 << 29) - 1
 _WHOLE_RECORD, _LAST_PART = 0, 3
+# A TFRecord frame: length, its checksum, the record, its checksum.
+_TFRECORD_HEAD = Struct("<QI")
+_TFRECORD_TAIL = Struct("<I")
 
 
 class InputError(Exception):
@@ -68,6 +73,8 @@ def _records(file: BinaryIO, split_type: SplitType, max_bytes: int, *, bare: boo
             return _lines(file, max_bytes)
         case "RecordIO":
             return _recordio(file, max_bytes, bare=bare)
+        case "TFRecord":
+            return _tfrecord(file, max_bytes, bare=bare)
 
 
 def _whole(file: BinaryIO, max_bytes: int) -> Iterator[bytes]:
@@ -111,3 +118,28 @@ def _recordio(file: BinaryIO, max_bytes: int, *, bare: bool) -> Iterator[bytes]:
             frames, contents = b"", b""
     if frames:
         raise InputError("The RecordIO data ends inside a record")
+
+
+def _tfrecord(file: BinaryIO, max_bytes: int, *, bare: bool) -> Iterator[bytes]:
+    """Whole frames; with ``bare`` only what is in them. Both checksums of a frame are checked."""
+    while head := file.read(_TFRECORD_HEAD.size):
+        if len(head) < _TFRECORD_HEAD.size:
+            raise InputError("The TFRecord data ends inside a frame")
+        length, checksum = _TFRECORD_HEAD.unpack(head)
+        if _masked_crc(head[:8]) != checksum:
+            raise InputError("The data is not in TFRecord format: the checksum of a length is wrong")
+        if length > max_bytes:
+            raise InputError("Too much data for max payload size")
+        content = file.read(length)
+        tail = file.read(_TFRECORD_TAIL.size)
+        if len(content) < length or len(tail) < _TFRECORD_TAIL.size:
+            raise InputError("The TFRecord data ends inside a frame")
+        if _masked_crc(content) != _TFRECORD_TAIL.unpack(tail)[0]:
+            raise InputError("The data is not in TFRecord format: the checksum of a record is wrong")
+        yield content if bare else head + content + tail
+
+
+def _masked_crc(data: bytes) -> int:
+    """TFRecord's checksum: CRC-32C, rotated and shifted so that checksums of checksums are no problem."""
+    crc = crc32c(data)
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF

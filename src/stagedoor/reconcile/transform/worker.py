@@ -42,7 +42,7 @@ def workload(workload_id: str, document: Document, archive: Path, threads: int) 
             **document.get("Environment", {}),
             "SAGEMAKER_BATCH": "true",
             "SAGEMAKER_BATCH_STRATEGY": strategy,
-            "SAGEMAKER_MAX_PAYLOAD_IN_MB": str(document.get("MaxPayloadInMB") or ""),
+            "SAGEMAKER_MAX_PAYLOAD_IN_MB": str(document.get("MaxPayloadInMB", "")),
             "SAGEMAKER_MAX_CONCURRENT_TRANSFORMS": str(document.get("MaxConcurrentTransforms") or ""),
         },
         files={"model.tar.gz": archive},

@@ -3,9 +3,9 @@
 Place in the flow: ``tuning.act`` asks in a thread at every look. A trial that began anew has a new log stream, and so a new series.
 """
 
-import re
 from dataclasses import dataclass, field
 
+from stagedoor.domain.metric_patterns import MetricPattern
 from stagedoor.reconcile.training.act import LOG_GROUP
 from stagedoor.store.log_events import BEGINNING, Boundary, LogEvents
 
@@ -13,6 +13,7 @@ from stagedoor.store.log_events import BEGINNING, Boundary, LogEvents
 @dataclass(slots=True)
 class _Read:
     stream: str
+    pattern: MetricPattern
     after: Boundary = BEGINNING
     values: list[float] = field(default_factory=list[float])
 
@@ -35,13 +36,12 @@ class ObjectiveSeries:
         key = f"{account_id}/{region}/{job_name}"
         read = self._read.get(key)
         if read is None or read.stream != stream.name:
-            read = self._read[key] = _Read(stream.name)
-        pattern = re.compile(regex)
+            read = self._read[key] = _Read(stream.name, MetricPattern(regex))
         while page := events.read(group, streams=[stream], after=read.after):
             read.after = page[-1].after
             for event in page:
-                if (match := pattern.search(event.message)) is not None:
-                    read.values.append(float(match[1]))
+                if (value := read.pattern.value(event.message)) is not None:
+                    read.values.append(value)
         return tuple(read.values)
 
     def forget(self, account_id: str, region: str, job_name: str) -> None:

@@ -4,14 +4,12 @@ from typing import Any
 
 from stagedoor.domain import images
 from stagedoor.services.call import Answer, Call
-from stagedoor.services.sagemaker import artifacts, names, paging, roles, tag_sets
+from stagedoor.services.sagemaker import artifacts, names, package_containers, paging, roles, tag_sets
 from stagedoor.services.sagemaker.names import MODEL, validation
 from stagedoor.services.sagemaker.refusals import refuse, unsupported
 from stagedoor.store.records import AlreadyExistsError
 
 _NOT_YET = (
-    "ModelPackageName",
-    "InferenceSpecificationName",
     "AdditionalModelDataSources",
     "MultiModelConfig",
     "ContainerMetricsConfig",
@@ -23,6 +21,10 @@ def create_model(call: Call, request: dict[str, Any]) -> Answer:
     name = request["ModelName"]
     container, path = _container(request)
     refuse(container, _NOT_YET, path)
+    if container.get("ModelPackageName"):
+        container = package_containers.deployable(call, container, path)
+    else:
+        refuse(container, ("InferenceSpecificationName",), path)
     if container.get("Mode", "SingleModel") != "SingleModel":
         raise unsupported(f"{path}Mode {container['Mode']}", "Only SingleModel is.")
     if container.get("ImageConfig", {}).get("RepositoryAccessMode", "Platform") != "Platform":

@@ -28,11 +28,32 @@ ENDPOINT_CONFIG: Final = ResourceType(
 ENDPOINT: Final = ResourceType("sagemaker.endpoint", "endpoint", "endpoint")
 TRAINING_JOB: Final = ResourceType("sagemaker.training_job", "training-job", "training job")
 TRANSFORM_JOB: Final = ResourceType("sagemaker.transform_job", "transform-job", "transform job")
+MODEL_PACKAGE_GROUP: Final = ResourceType(
+    "sagemaker.model_package_group", "model-package-group", "model package group"
+)
+MODEL_PACKAGE: Final = ResourceType("sagemaker.model_package", "model-package", "model package")
+EXPERIMENT: Final = ResourceType("sagemaker.experiment", "experiment", "experiment")
+TRIAL: Final = ResourceType("sagemaker.trial", "experiment-trial", "trial")
+TRIAL_COMPONENT: Final = ResourceType(
+    "sagemaker.trial_component", "experiment-trial-component", "trial component"
+)
 TUNING_JOB: Final = ResourceType(
     "sagemaker.tuning_job", "hyper-parameter-tuning-job", "hyperparameter tuning job"
 )
 
-TYPES: Final = (MODEL, ENDPOINT_CONFIG, ENDPOINT, TRAINING_JOB, TRANSFORM_JOB, TUNING_JOB)
+TYPES: Final = (
+    MODEL,
+    ENDPOINT_CONFIG,
+    ENDPOINT,
+    TRAINING_JOB,
+    TRANSFORM_JOB,
+    MODEL_PACKAGE_GROUP,
+    MODEL_PACKAGE,
+    EXPERIMENT,
+    TRIAL,
+    TRIAL_COMPONENT,
+    TUNING_JOB,
+)
 
 
 def validation(message: str) -> AwsError:

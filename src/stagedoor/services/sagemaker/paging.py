@@ -38,24 +38,28 @@ def answer(
     name_member: str,
     status_member: str = "",
     order: str = "Descending",
+    order_member: str = "",
     sort_by: Mapping[str, Callable[[Summary], Any]] | None = None,
 ) -> dict[str, Any]:
     """The answer of a List operation: one page of ``summaries`` under ``member``, and a NextToken when there is more.
 
     ``order`` is the operation's default SortOrder; the default SortBy is CreationTime everywhere. ``SortBy`` ``Name`` and
-    ``Status`` mean ``name_member`` and ``status_member``; ``sort_by`` has what further values mean.
+    ``Status`` mean ``name_member`` and ``status_member``. ``order_member`` takes the place of ``name_member`` for sorting where
+    names alone are not unique; it is not part of the answer.
+    ``sort_by`` has what further values of SortBy mean.
     """
     chosen: list[Summary] = [
         summary for summary in summaries if _matches(summary, request, name_member, status_member)
     ]
-    sort_member = {"Name": name_member, "Status": status_member}.get(
+    unique_member = order_member or name_member
+    sort_member = {"Name": unique_member, "Status": status_member}.get(
         request.get("SortBy", ""), "CreationTime"
     )
 
     sorting = (sort_by or {}).get(request.get("SortBy", ""))
 
     def place(summary: Summary) -> tuple[Any, str]:
-        return (summary[sort_member] if sorting is None else sorting(summary), summary[name_member])
+        return (summary[sort_member] if sorting is None else sorting(summary), summary[unique_member])
 
     descending = request.get("SortOrder", order) == "Descending"
     chosen.sort(key=place, reverse=descending)
@@ -71,7 +75,8 @@ def answer(
         except TypeError:
             raise _bad_token() from None
     limit = int(request.get("MaxResults", _PAGE_LENGTH))
-    result: dict[str, Any] = {member: chosen[:limit]}
+    shown = [{name: value for name, value in one.items() if name != order_member} for one in chosen[:limit]]
+    result: dict[str, Any] = {member: shown}
     if len(chosen) > limit:
         last_shown: Summary = chosen[limit - 1]
         result["NextToken"] = write_token([*place(last_shown)], question)

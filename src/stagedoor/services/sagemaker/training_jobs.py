@@ -15,11 +15,11 @@ from typing import Any
 from stagedoor.domain import images, training_states
 from stagedoor.domain.errors import AwsError
 from stagedoor.services.call import Answer, Call
-from stagedoor.services.sagemaker import job_data, names, paging, roles, tag_sets
+from stagedoor.services.sagemaker import job_components, job_data, names, paging, roles, tag_sets
 from stagedoor.services.sagemaker.names import TRAINING_JOB, validation
 from stagedoor.services.sagemaker.refusals import refuse, unsupported
 from stagedoor.store.records import AlreadyExistsError, Document, Record
-from stagedoor.worker.algorithms import xgboost_metrics
+from stagedoor.worker.algorithms import specification as built_in
 
 _NOT_YET = (
     "DebugRuleConfigurations",
@@ -51,7 +51,6 @@ _DATA_TYPES = {
     "FastFile": ("S3Prefix",),
     "Pipe": ("S3Prefix", "ManifestFile", "AugmentedManifestFile"),
 }
-_METRIC_DEFINITIONS = {"xgboost": xgboost_metrics.definitions}
 
 
 def create_training_job(call: Call, request: dict[str, Any]) -> Answer:
@@ -62,6 +61,9 @@ def create_training_job(call: Call, request: dict[str, Any]) -> Answer:
     try:
         with call.house.records.transaction() as transaction:
             transaction.insert(names.key(call, TRAINING_JOB, name), document)
+            job_components.begin(
+                call, transaction, job_components.TRAINING, name, arn, request.get("ExperimentConfig")
+            )
             tag_sets.add(transaction, arn, request.get("Tags"))
     except AlreadyExistsError:
         raise AwsError(
@@ -140,9 +142,9 @@ def _algorithm(specification: Mapping[str, Any]) -> images.Algorithm:
 def _described_algorithm(specification: dict[str, Any], algorithm: images.Algorithm) -> dict[str, Any]:
     """As AWS describes it: built-in algorithms bring their metrics."""
     return (
-        {"EnableSageMakerMetricsTimeSeries": False}
+        {"EnableSageMakerMetricsTimeSeries": True}
         | specification
-        | {"MetricDefinitions": _METRIC_DEFINITIONS[algorithm.name]()}
+        | {"MetricDefinitions": built_in.specification(algorithm.name).metric_definitions}
     )
 
 
@@ -288,6 +290,7 @@ def delete_training_job(call: Call, request: dict[str, Any]) -> Answer:
                 "Stop it first.",
                 status=400,
             )
+        job_components.keep(transaction, call, job_components.TRAINING, name)
         transaction.delete(key)
         tag_sets.forget(transaction, names.arn(call, TRAINING_JOB, name))
     return {}

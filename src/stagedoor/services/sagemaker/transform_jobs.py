@@ -10,12 +10,10 @@ from typing import Any
 from stagedoor.domain.errors import AwsError
 from stagedoor.domain.json_path import JsonPath, JsonPathError
 from stagedoor.services.call import Answer, Call
-from stagedoor.services.sagemaker import job_data, names, paging, tag_sets
+from stagedoor.services.sagemaker import job_components, job_data, names, paging, tag_sets
 from stagedoor.services.sagemaker.names import MODEL, TRANSFORM_JOB, validation
-from stagedoor.services.sagemaker.refusals import refuse, unsupported
 from stagedoor.store.records import AlreadyExistsError, Record
 
-_NOT_YET = ("DataCaptureConfig", "ExperimentConfig")
 _MAX_PAYLOAD_MB = 100
 _TERMINAL = ("Completed", "Failed", "Stopped")
 _FILTERED_TYPES = ("text/csv", "csv", "application/json", "application/jsonlines", "application/x-jsonlines")
@@ -24,17 +22,16 @@ _FILTERED_TYPES = ("text/csv", "csv", "application/json", "application/jsonlines
 def create_transform_job(call: Call, request: dict[str, Any]) -> Answer:
     """CreateTransformJob: the model, the input and the output's bucket must exist now."""
     name = request["TransformJobName"]
-    refuse(request, _NOT_YET)
     model = names.existing(call, call.house.records, MODEL, request["ModelName"]).document
     _check_payloads(request)
     transform_input = {"CompressionType": "None", "SplitType": "None"} | request["TransformInput"]
-    if transform_input["SplitType"] == "TFRecord":
-        raise unsupported("TransformInput.SplitType TFRecord", "Use None, Line or RecordIO.")
     processing = _data_processing(request, transform_input)
     job_data.check_source(
         call, transform_input["DataSource"], "TransformInput.DataSource.", model.get("ExecutionRoleArn")
     )
     job_data.check_output(call, request["TransformOutput"]["S3OutputPath"], "TransformOutput.S3OutputPath")
+    if (capture := request.get("DataCaptureConfig")) is not None:
+        job_data.check_output(call, capture["DestinationS3Uri"], "DataCaptureConfig.DestinationS3Uri")
     arn = names.arn(call, TRANSFORM_JOB, name)
     document = {member: value for member, value in request.items() if member != "Tags"} | {
         "TransformJobArn": arn,
@@ -49,6 +46,9 @@ def create_transform_job(call: Call, request: dict[str, Any]) -> Answer:
     try:
         with call.house.records.transaction() as transaction:
             transaction.insert(names.key(call, TRANSFORM_JOB, name), document)
+            job_components.begin(
+                call, transaction, job_components.TRANSFORM, name, arn, request.get("ExperimentConfig")
+            )
             tag_sets.add(transaction, arn, request.get("Tags"))
     except AlreadyExistsError:
         raise AwsError(
@@ -62,8 +62,6 @@ def create_transform_job(call: Call, request: dict[str, Any]) -> Answer:
 
 def _check_payloads(request: dict[str, Any]) -> None:
     payload_mb = request.get("MaxPayloadInMB")
-    if payload_mb == 0:
-        raise unsupported("MaxPayloadInMB 0 (payloads in HTTP chunks)", "Built-in algorithms need a limit.")
     in_flight = request.get("MaxConcurrentTransforms") or 1
     if (payload_mb or 0) * in_flight > _MAX_PAYLOAD_MB:
         raise validation(

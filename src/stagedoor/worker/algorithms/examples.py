@@ -1,7 +1,8 @@
-"""Labelled rows for training, read from a channel's files in pieces of bounded size.
+"""Rows for training, with or without labels, read from a channel's files in pieces of bounded size.
 
-Place in the flow: ``channels`` names the files, ``read_examples`` yields ``Examples``, ``xgboost_matrix`` feeds them to the
-library. Only the pieces themselves stay in memory, whole numbers from 0 to 255 (counts of words) in one byte each.
+Place in the flow: ``channels`` names the files, ``read_examples`` yields ``Examples``; ``xgboost_matrix`` feeds them to the
+library, ``data_set`` makes one matrix of them. Only the pieces themselves stay in memory, whole numbers from 0 to 255 (counts
+of words) in one byte each.
 """
 
 import importlib
@@ -17,20 +18,22 @@ from stagedoor.worker.algorithms.channels import Channel
 from stagedoor.worker.algorithms.csv_rows import RowsError, read_csv
 from stagedoor.worker.algorithms.failures import ClientError
 from stagedoor.worker.algorithms.libsvm_examples import read_libsvm_examples
-from stagedoor.worker.algorithms.recordio import Tensor, read_records
+from stagedoor.worker.algorithms.recordio import Tensor, read_record_file
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PIECE_BYTES = 8 * 1024 * 1024
 _PARQUET_ROWS = 16_384
+_RECORDS_AT_MOST = 16_384
+_NO_LABELS = np.empty(0, dtype=np.float32)
 
 
 @dataclass(frozen=True, slots=True)
 class Examples:
     """Some rows: ``features`` a dense array (NaN is a missing value) or a sparse CSR matrix (what is not stored is missing).
 
-    ``weights`` and ``groups`` (query ids of ranking) are None where the data has none.
+    ``labels`` is empty where the data has none. ``weights`` and ``groups`` (query ids of ranking) are None where the data has none.
     """
 
     features: Any
@@ -51,7 +54,7 @@ def read_examples(channel: Channel, *, weight_column: bool = False) -> list[Exam
     pieces: list[Examples] = []
     for path in channel.files:
         for piece in _read_file(path, channel, weight_column):
-            _check_labels(piece, path)
+            _check_labels(piece, path, channel)
             _check_columns(piece, path, pieces)
             pieces.append(piece)
     if not pieces:
@@ -62,13 +65,15 @@ def read_examples(channel: Channel, *, weight_column: bool = False) -> list[Exam
 def _read_file(path: Path, channel: Channel, weight_column: bool) -> Iterator[Examples]:
     match channel.format:
         case "csv":
-            return _read_csv_file(path, weight_column)
+            return _read_csv_file(path, channel.label_size, weight_column)
         case "libsvm":
             return _read_libsvm_file(path)
         case "parquet":
             return _read_parquet_file(path)
         case "recordio-protobuf":
-            return _read_recordio_file(path)
+            return _read_recordio_file(path, channel.labelled)
+        case "text":
+            raise ClientError(f"The '{channel.name}' channel holds text, not rows of numbers")
 
 
 def whole_lines(path: Path) -> Iterator[tuple[int, bytes]]:
@@ -81,7 +86,7 @@ def whole_lines(path: Path) -> Iterator[tuple[int, bytes]]:
             line_number += piece.count(b"\n")
 
 
-def _read_csv_file(path: Path, weight_column: bool) -> Iterator[Examples]:
+def _read_csv_file(path: Path, label_size: int, weight_column: bool) -> Iterator[Examples]:
     for first_line, piece in whole_lines(path):
         if not piece.strip():
             continue
@@ -89,14 +94,15 @@ def _read_csv_file(path: Path, weight_column: bool) -> Iterator[Examples]:
             table = read_csv(piece)
         except RowsError as error:
             raise _csv_error(path, first_line, piece, error) from error
-        if table.shape[1] < (3 if weight_column else 2):
+        if table.shape[1] < (3 if weight_column else 1 + label_size):
             wanted = "a label, a weight and features" if weight_column else "a label and features"
             raise ClientError(
                 f"File '{path.name}' has {table.shape[1]} columns; CSV data has {wanted}, in this order"
             )
-        first_feature = 2 if weight_column else 1
+        first_feature = 2 if weight_column else label_size
         weights = np.ascontiguousarray(table[:, 1]) if weight_column else None
-        yield Examples(_compact(table[:, first_feature:]), np.ascontiguousarray(table[:, 0]), weights)
+        labels = np.ascontiguousarray(table[:, 0]) if label_size else _NO_LABELS
+        yield Examples(_compact(table[:, first_feature:]), labels, weights)
 
 
 def _csv_error(path: Path, first_line: int, piece: bytes, error: RowsError) -> ClientError:
@@ -104,7 +110,7 @@ def _csv_error(path: Path, first_line: int, piece: bytes, error: RowsError) -> C
     if first_line == 1 and "convert" in str(error) and "(line 1)" in str(error):
         return ClientError(
             f"Non-numeric value found in the header line '{line[:50]}...' of file '{path.name}'. CSV data must have no "
-            "header line; if there is none, XGBoost does not accept non-numeric values in the data."
+            "header line; if there is none, the algorithm does not accept non-numeric values in the data."
         )
     offset = f" (lines from {first_line} on)" if first_line > 1 else ""
     return ClientError(f"Failed to load csv data with exception:\n{error} in file '{path.name}'{offset}")
@@ -153,22 +159,34 @@ def _read_parquet_file(path: Path) -> Iterator[Examples]:
         ) from error
 
 
-def _read_recordio_file(path: Path) -> Iterator[Examples]:
+def _read_recordio_file(path: Path, labelled: bool) -> Iterator[Examples]:
     labels: list[float] = []
     rows: list[Tensor] = []
+    size_bytes = 0
+    number = 0
     try:
-        for record in read_records(path.read_bytes()):
-            if record.label is None or len(record.label.values) != 1:
-                raise ClientError(f"Record {len(rows) + 1} of file '{path.name}' has no label")
-            labels.append(float(record.label.values[0]))
-            rows.append(record.features)
+        with path.open("rb") as file:
+            for number, record in enumerate(read_record_file(file), 1):
+                if record.label is not None and len(record.label.values) == 1:
+                    labels.append(float(record.label.values[0]))
+                elif labelled:
+                    raise ClientError(f"Record {number} of file '{path.name}' has no label")
+                rows.append(record.features)
+                size_bytes += record.features.values.nbytes
+                if size_bytes >= PIECE_BYTES or len(rows) >= _RECORDS_AT_MOST:
+                    yield _recordio_piece(path, rows, labels)
+                    labels, rows, size_bytes = [], [], 0
     except RowsError as error:
         raise ClientError(
             f"Failed to load recordio-protobuf data with exception:\n{error} in file '{path.name}'"
         ) from error
-    if not rows:
-        return
-    label_values = np.array(labels, dtype=np.float32)
+    if rows:
+        yield _recordio_piece(path, rows, labels)
+
+
+def _recordio_piece(path: Path, rows: list[Tensor], labels: list[float]) -> Examples:
+    # Labels that only some records have say nothing, and nobody asked for them.
+    values = np.array(labels, dtype=np.float32) if len(labels) == len(rows) else _NO_LABELS
     sparse = [row for row in rows if row.keys is not None]
     if not sparse:
         widths = {len(row.values) for row in rows}
@@ -176,18 +194,22 @@ def _read_recordio_file(path: Path) -> Iterator[Examples]:
             raise ClientError(
                 f"The records of file '{path.name}' have different numbers of features: {sorted(widths)}"
             )
-        yield Examples(_compact(np.stack([row.values for row in rows]).astype(np.float32)), label_values)
-        return
+        return Examples(_compact(np.stack([row.values for row in rows]).astype(np.float32)), values)
     keys = [row.keys if row.keys is not None else np.arange(len(row.values)) for row in rows]
     width = max(
         row.width or int(columns.max(initial=-1)) + 1 for row, columns in zip(rows, keys, strict=True)
     )
-    ends = np.cumsum([0, *(len(columns) for columns in keys)])
-    values = np.concatenate([row.values for row in rows]).astype(np.float32)
-    yield Examples(sparse_rows.sparse_rows(values, np.concatenate(keys), ends, width), label_values)
+    columns = np.concatenate(keys)
+    if len(columns) and (int(columns.min()) < 0 or int(columns.max()) >= width):
+        raise ClientError(f"File '{path.name}' has a record with a key outside its shape ({width})")
+    ends = np.cumsum([0, *(len(part) for part in keys)])
+    stored = np.concatenate([row.values for row in rows]).astype(np.float32)
+    return Examples(sparse_rows.sparse_rows(stored, columns, ends, width), values)
 
 
-def _check_labels(piece: Examples, path: Path) -> None:
+def _check_labels(piece: Examples, path: Path, channel: Channel) -> None:
+    if channel.labelled and not len(piece.labels):
+        raise ClientError(f"File '{path.name}' of the '{channel.name}' channel has no labels")
     if not np.isfinite(piece.labels).all():
         row = int(np.flatnonzero(~np.isfinite(piece.labels))[0]) + 1
         raise ClientError(

@@ -1,4 +1,4 @@
-"""How an algorithm says why it cannot train: the user's mistake or its own.
+"""How an algorithm says why it cannot train or load: the user's mistake or its own.
 
 Place in the flow: raised anywhere in an algorithm's training; ``worker.job_runner`` writes the text to ``output/failure``,
 where ``reconcile.training`` finds it and makes it the job's FailureReason.
@@ -11,3 +11,7 @@ class ClientError(Exception):
 
 class AlgorithmError(Exception):
     """Training itself went wrong. Becomes ``AlgorithmError: …``."""
+
+
+class ModelFileError(Exception):
+    """An archive holds no model that this algorithm can load; the text is fit for an endpoint's FailureReason."""

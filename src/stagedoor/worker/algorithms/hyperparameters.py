@@ -1,10 +1,28 @@
 """Hyperparameters as data: reads an algorithm's table, checks what the user sent against it.
 
-Place in the flow: a training job's ``input/config/hyperparameters.json`` (strings) -> ``Table.validate`` -> typed values
-for the algorithm. The texts of the refusals are those that SageMaker's own algorithms use, since people search for them.
+Place in the flow: a training job's ``input/config/hyperparameters.json`` (strings) -> ``Table.validate`` or
+``Table.complete`` -> typed values for the algorithm. The texts of the refusals are those that SageMaker's own algorithms
+use, since people search for them.
+
+The data file of an algorithm, ``NAME_hyperparameters.toml``, has one table for each hyperparameter:
+
+    type       integer | float | boolean | choice | list (comma separated or JSON) | directions (tuple of -1, 0, 1) |
+               groups (list of lists of column numbers)
+    range      AWS's interval notation for numbers
+    choices    the values AWS accepts
+    default    what AWS documents; XGBoost: passed to the library only with default_differs (where the library's own differs)
+    auto       true: the word auto is a value, too; the algorithm then chooses
+    words      other words that are values of a number, too
+    required   true when a job without it fails
+    aliases    other names for the same thing
+    use        library (default): handed to the library; algorithm: read by the training code itself; nothing: accepted, has no
+               effect here (the job's log says so)
+    only       the values that can be honoured here; AWS accepts more, the others are refused by name, see because
+    because    why others are refused, or why it has no effect
 """
 
 import ast
+import json
 import math
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -14,8 +32,10 @@ from typing import Any, Literal, cast
 
 from stagedoor.worker.algorithms.failures import ClientError
 
-Kind = Literal["integer", "float", "choice", "list", "directions", "groups"]
+Kind = Literal["integer", "float", "boolean", "choice", "list", "directions", "groups"]
 Use = Literal["library", "algorithm", "nothing"]
+AUTO = "auto"
+_TRUE, _FALSE = ("true", "1"), ("false", "0")
 Value = int | float | str | list[str] | tuple[int, ...] | list[list[int]]
 
 
@@ -42,7 +62,7 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Hyperparameter:
-    """One row of the table; the meaning of each field stands at the head of the data file."""
+    """One row of the table; the meaning of each field stands at the head of this module."""
 
     name: str
     kind: Kind
@@ -50,6 +70,8 @@ class Hyperparameter:
     choices: tuple[str, ...]
     default: str | None
     default_differs: bool
+    auto: bool
+    words: tuple[str, ...]
     required: bool
     aliases: tuple[str, ...]
     use: Use
@@ -68,13 +90,18 @@ class Hyperparameter:
         return value
 
     def _read(self, text: str) -> Value:
+        word = text.strip().lower()
+        if (self.auto and word == AUTO) or word in self.words:
+            return word
         match self.kind:
             case "integer":
                 return int(text)
             case "float":
                 return _finite(float(text))
+            case "boolean":
+                return _truth(text)
             case "list":
-                return [item.strip() for item in text.split(",")]
+                return _items(text)
             case "directions":
                 return tuple(_integers(ast.literal_eval(text)))
             case "groups":
@@ -83,6 +110,8 @@ class Hyperparameter:
                 return text
 
     def _check_range(self, value: Value) -> None:
+        if isinstance(value, str) and self.kind != "choice":
+            return  # auto, or one of the words
         if self.interval is not None and isinstance(value, int | float) and value not in self.interval:
             raise ClientError(f"Hyperparameter {self.name}: {value} is not in {self.interval.text}")
         if self.kind == "choice" and value not in self.choices:
@@ -110,6 +139,24 @@ def _finite(number: float) -> float:
     return number
 
 
+def _truth(text: str) -> bool:
+    """The SDKs write Python's True, people write true."""
+    word = text.strip().lower()
+    if word not in _TRUE + _FALSE:
+        raise ValueError(f"{text} is neither true nor false")
+    return word in _TRUE
+
+
+def _items(text: str) -> list[str]:
+    """``a,b``, or a JSON list as the SDKs write it."""
+    if not text.lstrip().startswith("["):
+        return [item.strip() for item in text.split(",")]
+    items = json.loads(text)
+    if not all(isinstance(item, str) for item in items):
+        raise ValueError("expected a list of words")
+    return items
+
+
 def _integers(values: Any) -> Sequence[int]:
     if not isinstance(values, list | tuple):
         raise ValueError("expected a list")
@@ -123,6 +170,63 @@ def _integers(values: Any) -> Sequence[int]:
 
 def _texts(value: Value) -> list[str]:
     return [str(item) for item in value] if isinstance(value, list | tuple) else [str(value)]
+
+
+class Values:
+    """Typed values by name, complete with defaults. A missing one, or one that says auto, is None where that is allowed."""
+
+    def __init__(self, values: Mapping[str, Value], given: frozenset[str]) -> None:
+        self._values = values
+        self.given = given
+
+    def integer(self, name: str) -> int:
+        """A whole number that is always there."""
+        value = self._values[name]
+        assert isinstance(value, int), name
+        return value
+
+    def number(self, name: str) -> float:
+        """A number that is always there."""
+        value = self._values[name]
+        assert isinstance(value, int | float), name
+        return float(value)
+
+    def flag(self, name: str) -> bool:
+        """True or false, always there."""
+        value = self._values[name]
+        assert isinstance(value, bool), name
+        return value
+
+    def text(self, name: str) -> str:
+        """One of several words, always there."""
+        value = self._values[name]
+        assert isinstance(value, str), name
+        return value
+
+    def words(self, name: str) -> list[str]:
+        """Several words; none of them when it is missing."""
+        value = self._values.get(name, [])
+        return [str(word) for word in value] if isinstance(value, list) else [str(value)]
+
+    def integer_or_none(self, name: str) -> int | None:
+        """None: the algorithm is to choose."""
+        value = self._values.get(name)
+        return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+    def number_or_none(self, name: str) -> float | None:
+        """None: the algorithm is to choose."""
+        value = self._values.get(name)
+        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+    def flag_or_none(self, name: str) -> bool | None:
+        """None: the algorithm is to choose."""
+        value = self._values.get(name)
+        return value if isinstance(value, bool) else None
+
+    def text_or_none(self, name: str) -> str | None:
+        """None when it was not given and has no default."""
+        value = self._values.get(name)
+        return value if isinstance(value, str) else None
 
 
 class Table:
@@ -151,6 +255,22 @@ class Table:
             values[name] = self.hyperparameters[name].parse(text)
         return values
 
+    def complete(self, texts: Mapping[str, str]) -> Values:
+        """The user's values and, for what was not sent, the defaults."""
+        values = self.validate(texts)
+        given = frozenset(values)
+        for one in self.hyperparameters.values():
+            if one.default is not None:
+                values.setdefault(one.name, one.parse(one.default))
+        return Values(values, given)
+
+    def without_effect(self, given: frozenset[str]) -> list[str]:
+        """What the job's log is to say about hyperparameters that were sent and change nothing here."""
+        rows = (one for one in self.hyperparameters.values() if one.name in given and one.use == "nothing")
+        return [
+            f"Hyperparameter {one.name} has no effect here: {one.because}." for one in rows if one.because
+        ]
+
 
 def _hyperparameter(name: str, row: Mapping[str, Any]) -> Hyperparameter:
     return Hyperparameter(
@@ -160,6 +280,8 @@ def _hyperparameter(name: str, row: Mapping[str, Any]) -> Hyperparameter:
         choices=tuple(row.get("choices", ())),
         default=row.get("default"),
         default_differs=row.get("default_differs", False),
+        auto=row.get("auto", False),
+        words=tuple(row.get("words", ())),
         required=row.get("required", False),
         aliases=tuple(row.get("aliases", ())),
         use=row.get("use", "library"),

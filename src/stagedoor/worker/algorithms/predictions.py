@@ -40,20 +40,20 @@ class AcceptError(ValueError):
     """Nobody writes this content type here."""
 
 
-def accepted(accept: str | None, default: str = CSV) -> str:
-    """The content type to answer with; AcceptError for one that is not written here."""
+def accepted(accept: str | None, default: str = CSV, supported: Sequence[str] = SUPPORTED) -> str:
+    """The content type to answer with; AcceptError for one that is not among ``supported``."""
     for wish in (accept or "*/*").lower().split(","):
         name = wish.partition(";")[0].strip()
-        if name in SUPPORTED:
+        if name in supported:
             return name
         if name in ("", "*/*"):
             return default
-        if name == "text/*":
+        if name == "text/*" and CSV in supported:
             return CSV
-        if name == "application/*":
+        if name == "application/*" and JSON in supported:
             return JSON
     raise AcceptError(
-        f"Accept type {accept} is not supported. Please use supported accept types: {list(SUPPORTED)}."
+        f"Accept type {accept} is not supported. Please use supported accept types: {list(supported)}."
     )
 
 

@@ -1,17 +1,18 @@
 """``application/x-recordio-protobuf``: RecordIO frames around SageMaker's ``Record`` messages, without a protobuf library.
 
-Place in the flow: ``request_rows`` reads request bodies with it, the training side whole channels. Only what a ``Record``
-needs of protobuf is here: varints, length-delimited fields and packed numbers.
+Place in the flow: ``request_rows`` reads request bodies with it, the training side whole channels, ``answers`` writes
+predictions with it. Only what a ``Record`` needs of protobuf is here: varints, length-delimited fields and packed numbers.
 
 A frame is ``u32 magic | u32 length (29 bits; the upper 3 say which part of a split record it is) | data | padding to 4``.
 A record has ``features`` (field 1) and ``label`` (field 2), maps from a name to a tensor of float32 (field 2), float64
 (field 3) or int32 (field 7); a tensor has ``values`` (1), ``keys`` (2: indices of a sparse row) and ``shape`` (3).
 """
 
-from collections.abc import Iterator
+import io
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from struct import Struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -31,7 +32,7 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 class Tensor:
     """One row's values; ``keys`` are the columns of a sparse row, ``width`` its declared number of columns."""
 
-    values: "NDArray[np.float64]"
+    values: "NDArray[np.float32] | NDArray[np.float64]"
     keys: "NDArray[np.int64] | None" = None
     width: int | None = None
 
@@ -45,30 +46,34 @@ class Record:
 
 
 def read_records(data: bytes) -> Iterator[Record]:
-    """The records of a body or file, in order. RowsError at the first thing that is none."""
-    for number, payload in enumerate(_payloads(data), 1):
+    """The records of a body, in order. RowsError at the first thing that is none."""
+    return read_record_file(io.BytesIO(data))
+
+
+def read_record_file(file: BinaryIO) -> Iterator[Record]:
+    """The records of an open file, one after the other. RowsError at the first thing that is none."""
+    for number, payload in enumerate(_payloads(file), 1):
         try:
             yield _record(payload)
         except (IndexError, ValueError) as error:
             raise RowsError(f"record {number}: {error}") from error
 
 
-def _payloads(data: bytes) -> Iterator[bytes]:
+def _payloads(file: BinaryIO) -> Iterator[bytes]:
     position, parts = 0, b""
-    while position < len(data):
-        if len(data) - position < _HEAD.size:
+    while head := file.read(_HEAD.size):
+        if len(head) < _HEAD.size:
             raise RowsError(f"the frame at byte {position} is cut off")
-        magic, packed = _HEAD.unpack_from(data, position)
+        magic, packed = _HEAD.unpack(head)
         if magic != MAGIC:
             raise RowsError(f"no RecordIO magic number at byte {position}")
         length, part = packed & _LENGTH_MASK, packed >> 29
-        position += _HEAD.size
-        if position + length > len(data):
-            raise RowsError(
-                f"the frame at byte {position - _HEAD.size} announces {length} bytes that are not there"
-            )
-        payload = data[position : position + length]
-        position += length + (-length % 4)
+        payload = file.read(length)
+        if len(payload) < length:
+            raise RowsError(f"the frame at byte {position} announces {length} bytes that are not there")
+        padding = -length % 4
+        file.read(padding)
+        position += _HEAD.size + length + padding
         if part == 0:
             yield payload
         else:
@@ -77,6 +82,28 @@ def _payloads(data: bytes) -> Iterator[bytes]:
             if part == 3:
                 yield parts
                 parts = b""
+
+
+def write_record(label: Mapping[str, "NDArray[np.float32]"]) -> bytes:
+    """One framed record without features, whose ``label`` holds the given float32 tensors: a prediction."""
+    payload = b"".join(
+        _field(2, _field(1, name.encode()) + _field(2, _field(2, _field(1, values.astype("<f4").tobytes()))))
+        for name, values in label.items()
+    )
+    return _HEAD.pack(MAGIC, len(payload)) + payload + bytes(-len(payload) % 4)
+
+
+def _field(number: int, content: bytes) -> bytes:
+    return bytes([number << 3 | _BYTES]) + _as_varint(len(content)) + content
+
+
+def _as_varint(number: int) -> bytes:
+    out = bytearray()
+    while number > 0x7F:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    out.append(number)
+    return bytes(out)
 
 
 def _record(data: bytes) -> Record:
@@ -114,7 +141,7 @@ def _entry(data: bytes) -> tuple[str, Tensor]:
 
 def _tensor(data: bytes, kind: int) -> Tensor:
     dtype = _TENSOR_TYPES[kind]
-    values: list[NDArray[np.float64]] = []
+    values: list[NDArray[Any]] = []
     keys: list[int] = []
     shape: list[int] = []
     for field, value in _fields(data):
@@ -122,7 +149,7 @@ def _tensor(data: bytes, kind: int) -> Tensor:
             values.append(_numbers(value, dtype, varints=kind == 7))
         elif field in (2, 3):
             (keys if field == 2 else shape).extend(_varints(value) if isinstance(value, bytes) else [value])
-    row = np.concatenate(values) if values else np.empty(0, dtype=np.float64)
+    row = values[0] if len(values) == 1 else np.concatenate(values) if values else np.empty(0, np.float64)
     if not keys:
         return Tensor(row)
     if len(keys) != len(row):
@@ -130,7 +157,7 @@ def _tensor(data: bytes, kind: int) -> Tensor:
     return Tensor(row, np.array(keys, dtype=np.int64), shape[-1] if shape else None)
 
 
-def _numbers(value: bytes | int, dtype: "np.dtype[np.generic]", *, varints: bool) -> "NDArray[np.float64]":
+def _numbers(value: bytes | int, dtype: "np.dtype[np.generic]", *, varints: bool) -> "NDArray[Any]":
     if varints:
         raw = _varints(value) if isinstance(value, bytes) else [value]
         signed = [number - (1 << 64) if number >> 63 else number for number in raw]
@@ -139,7 +166,7 @@ def _numbers(value: bytes | int, dtype: "np.dtype[np.generic]", *, varints: bool
         value = value.to_bytes(dtype.itemsize, "little")
     if len(value) % dtype.itemsize:
         raise ValueError(f"{len(value)} bytes are no whole number of {dtype.name}")
-    return np.frombuffer(value, dtype=dtype).astype(np.float64)
+    return np.frombuffer(value, dtype=dtype)
 
 
 def _fields(data: bytes) -> Iterator[tuple[int, bytes | int]]:

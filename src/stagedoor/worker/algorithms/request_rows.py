@@ -1,11 +1,11 @@
-"""The rows of a request, whatever its content type: CSV, LIBSVM, JSON or RecordIO-protobuf.
+"""The rows of a request, whatever its content type: CSV, LIBSVM, JSON, JSON lines or RecordIO-protobuf.
 
-Place in the flow: ``xgboost_serving`` hands in a request's content type and bytes and gets rows that it can lay out as a
-dense matrix of the model's width. A cell that a sparse row leaves out is a missing value (NaN), as the booster sees it
-in training.
+Place in the flow: ``xgboost_serving`` and ``row_model`` hand in a request's content type and bytes and get rows that can be
+laid out as a dense matrix of the model's width. A cell that a sparse row leaves out is what the caller says: a missing value
+(NaN) as the booster sees it in training, or zero.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeGuard
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 CSV = "text/csv"
 LIBSVM = "text/libsvm"
 JSON = "application/json"
+JSON_LINES = "application/jsonlines"
 RECORDIO = "application/x-recordio-protobuf"
 _NAMES = {
     "csv": CSV,
@@ -29,6 +30,8 @@ _NAMES = {
     LIBSVM: LIBSVM,
     "text/x-libsvm": LIBSVM,
     JSON: JSON,
+    JSON_LINES: JSON_LINES,
+    "application/x-jsonlines": JSON_LINES,
     RECORDIO: RECORDIO,
 }
 _CELLS_AT_ONCE = 16 * 1024 * 1024
@@ -51,7 +54,7 @@ class DenseRows:
     def __len__(self) -> int:
         return len(self.matrix)
 
-    def chunks(self, features: int) -> "Iterator[NDArray[np.float32]]":
+    def chunks(self, features: int, absent: float = np.nan) -> "Iterator[NDArray[np.float32]]":
         """The rows as matrices of the model's width; one matrix here."""
         yield self.matrix
 
@@ -67,12 +70,12 @@ class SparseRows:
     def __len__(self) -> int:
         return len(self.starts) - 1
 
-    def chunks(self, features: int) -> "Iterator[NDArray[np.float32]]":
+    def chunks(self, features: int, absent: float = np.nan) -> "Iterator[NDArray[np.float32]]":
         """The rows as dense matrices of at most a few million cells, so that wide models do not fill the memory."""
         step = max(1, _CELLS_AT_ONCE // max(1, features))
         for first in range(0, len(self), step):
             starts = self.starts[first : first + step + 1]
-            matrix = np.full((len(starts) - 1, features), np.nan, dtype=np.float32)
+            matrix = np.full((len(starts) - 1, features), absent, dtype=np.float32)
             rows = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
             inside = slice(int(starts[0]), int(starts[-1]))
             matrix[rows, self.columns[inside]] = self.values[inside]
@@ -82,27 +85,42 @@ class SparseRows:
 Rows = DenseRows | SparseRows
 
 
-def media_type(content_type: str) -> str:
-    """The one name of a content type that can be read here; ContentTypeError otherwise."""
-    name, *parameters = content_type.lower().split(";")
-    found = _NAMES.get(name.strip())
-    if found is None:
-        supported = f"{CSV}, {LIBSVM}, {JSON}, {RECORDIO}"
+@dataclass(frozen=True, slots=True)
+class Media:
+    """What a content type says: its one ``name``, and how many columns at the front of CSV rows are a label."""
+
+    name: str
+    label_size: int | None = None
+
+
+def media_type(content_type: str, supported: Sequence[str]) -> Media:
+    """The content type of a request; ContentTypeError for one that is not among ``supported``."""
+    main, *parameters = content_type.lower().split(";")
+    name = _NAMES.get(main.strip())
+    if name is None or name not in supported:
         raise ContentTypeError(
-            f"Content-type {content_type} not supported. Supported content-type is {supported}"
+            f"Content-type {content_type} not supported. Supported content-type is {', '.join(supported)}"
         )
+    label_size = None
     for parameter in parameters:
-        key, _, value = parameter.strip().partition("=")
-        if key == "label_size" and value.strip() != "1":
-            raise ContentTypeError(f"{content_type} is not an accepted csv ContentType: label_size must be 1")
-        if key == "charset" and value.strip(' "') not in ("utf-8", "utf8", "us-ascii"):
+        key, _, value = (part.strip(' "') for part in parameter.strip().partition("="))
+        if key == "label_size":
+            if not value.isdecimal():
+                raise ContentTypeError(f"{content_type}: label_size must be a whole number")
+            label_size = int(value)
+        if key == "charset" and value not in ("utf-8", "utf8", "us-ascii"):
             raise ContentTypeError(f"{content_type}: the charset must be utf-8")
-    return found
+    return Media(name, label_size)
 
 
-def read_rows(media: str, body: bytes, features: int) -> Rows:
-    """The rows of ``body``. RowsError when it cannot be read, FeatureCountError when it does not fit the model."""
+def read_rows(media: str, body: bytes, features: int, label_size: int = 0) -> Rows:
+    """The rows of ``body``. RowsError when it cannot be read, FeatureCountError when it does not fit the model.
+
+    ``label_size`` columns at the front of dense rows are no features.
+    """
     rows = _READERS[media](body)
+    if label_size and isinstance(rows, DenseRows):
+        rows = DenseRows(rows.matrix[:, label_size:])
     if isinstance(rows, SparseRows):
         width = int(rows.columns.max()) + 1 if len(rows.columns) else 0
         if width > features:
@@ -186,6 +204,24 @@ def _read_json(body: bytes) -> Rows:
         raise RowsError("the body holds no rows: expected a list of lists of numbers")
     if all(value is None or _is_number(value) for value in document):
         document = [document]
+    return _instances(document)
+
+
+def _read_json_lines(body: bytes) -> Rows:
+    """One instance a line: ``{"features": […]}``, ``{"data": {"features": {…}}}`` or ``[…]``."""
+    instances: list[Any] = []
+    for number, line in enumerate(body.splitlines(), 1):
+        if line.strip():
+            try:
+                instances.append(orjson.loads(line))
+            except ValueError as error:
+                raise RowsError(f"line {number}: {error}") from error
+    if not instances:
+        raise RowsError("the body is empty")
+    return _instances(instances)
+
+
+def _instances(document: list[Any]) -> Rows:
     rows = [_instance(instance, number) for number, instance in enumerate(document, 1)]
     dense = [row for row in rows if isinstance(row, list)]
     if not dense:
@@ -225,11 +261,21 @@ def _instance(instance: Any, number: int) -> "list[float] | tuple[list[int], lis
             if "keys" not in features:
                 return values
             keys: Any = features["keys"]
-            if not _is_list(keys) or len(keys) != len(values) or not all(type(key) is int for key in keys):
+            if not _is_list(keys) or not all(type(key) is int for key in keys):
+                raise RowsError(f"the keys of instance {number} are not one integer per value")
+            if not keys and values:
+                return values  # no keys: a dense row, as in a protobuf record
+            if len(keys) != len(values):
                 raise RowsError(f"the keys of instance {number} are not one integer per value")
             return keys, values
         return _numbers(features, number)
     return _numbers(instance, number)
 
 
-_READERS = {CSV: _read_csv, LIBSVM: _read_libsvm, JSON: _read_json, RECORDIO: _read_recordio}
+_READERS = {
+    CSV: _read_csv,
+    LIBSVM: _read_libsvm,
+    JSON: _read_json,
+    JSON_LINES: _read_json_lines,
+    RECORDIO: _read_recordio,
+}

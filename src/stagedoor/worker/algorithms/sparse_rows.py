@@ -26,3 +26,8 @@ def widened(rows: Any, width: int) -> Any:
 def stacked(parts: list[Any]) -> Any:
     """Several matrices of one width as one."""
     return _scipy.vstack(parts, format="csr")
+
+
+def from_dense(rows: "NDArray[Any]") -> Any:
+    """The cells of a dense array that are not zero."""
+    return _scipy.csr_matrix(rows, dtype="float32")

@@ -1,7 +1,7 @@
-"""The metrics of the XGBoost algorithm: their names and directions, how they look in the log, and those computed here.
+"""The metrics of the XGBoost algorithm: their names and directions, and those computed here.
 
 Place in the flow: ``xgboost_parameters`` checks names against ``METRICS``; ``xgboost_training`` hands ``own_metrics`` to the
-library and prints all values; ``reconcile.training`` finds them in the log again with ``definitions``.
+library and prints all values; ``reconcile.training`` finds them in the log again (``metrics``).
 """
 
 import tomllib
@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stagedoor.worker.algorithms.metrics import read_metrics
+
 if TYPE_CHECKING:
     import numpy as np
     import xgboost
     from numpy.typing import NDArray
 
 _DATA = Path(__file__).with_name("xgboost_metrics.toml")
-_NUMBER = r"([-+]?[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,14 @@ class Metrics:
     own: frozenset[str]
     thresholds: frozenset[str]
 
+    @classmethod
+    def read(cls, path: Path) -> "Metrics":
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        [group] = read_metrics(path)
+        return cls(
+            group.maximize, group.minimize, frozenset(document["own"]), frozenset(document["thresholds"])
+        )
+
     @property
     def names(self) -> frozenset[str]:
         return self.maximize | self.minimize
@@ -37,18 +46,7 @@ class Metrics:
         return name.partition("@")[0].rstrip("-") in self.maximize
 
 
-METRICS = Metrics(
-    **{key: frozenset(names) for key, names in tomllib.loads(_DATA.read_text(encoding="utf-8")).items()}
-)
-
-
-def definitions() -> list[dict[str, str]]:
-    """The algorithm's MetricDefinitions, as DescribeTrainingJob answers them and the log is searched with."""
-    return [
-        {"Name": f"{channel}:{name}", "Regex": rf".*\[[0-9]+\].*#011{channel}-{name}:{_NUMBER}.*"}
-        for channel in ("train", "validation")
-        for name in sorted(METRICS.names)
-    ]
+METRICS = Metrics.read(_DATA)
 
 
 Evaluate = Callable[["NDArray[Any]", "xgboost.DMatrix"], list[tuple[str, float]]]

@@ -7,14 +7,14 @@ range in ``xgboost_hyperparameters.toml``.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from stagedoor.worker.algorithms.failures import ClientError
-from stagedoor.worker.algorithms.hyperparameters import Table, Value
+from stagedoor.worker.algorithms.hyperparameters import Value
+from stagedoor.worker.algorithms.specification import specification
 from stagedoor.worker.algorithms.xgboost_metrics import METRICS
 
-TABLE = Table.read(Path(__file__).with_name("xgboost_hyperparameters.toml"))
+TABLE = specification("xgboost").hyperparameters
 
 _TREE_UPDATERS = {"grow_colmaker", "grow_histmaker", "grow_quantile_histmaker", "sync", "refresh", "prune"}
 _TREE_BUILDERS = {"grow_colmaker", "grow_histmaker", "grow_quantile_histmaker"}

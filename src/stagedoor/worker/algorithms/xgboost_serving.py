@@ -21,6 +21,7 @@ import xgboost
 from stagedoor.worker.algorithms import predictions, request_rows
 from stagedoor.worker.algorithms.booster_scorer import BoosterScorer
 from stagedoor.worker.algorithms.csv_rows import RowsError, read_small_integers
+from stagedoor.worker.algorithms.failures import ModelFileError
 from stagedoor.worker.algorithms.predictions import AcceptError
 from stagedoor.worker.algorithms.request_rows import ContentTypeError, DenseRows, FeatureCountError
 from stagedoor.worker.model import Fault, Request, Result
@@ -38,10 +39,6 @@ _OPERATOR_NAMES = {
     request_rows.JSON: "json",
     request_rows.RECORDIO: "recordio-protobuf",
 }
-
-
-class ModelFileError(Exception):
-    """The archive holds no model that can be loaded; the text is fit for a FailureReason."""
 
 
 def load(spec: ModelSpec, model_dir: Path) -> "XgboostModel":
@@ -104,6 +101,13 @@ def _unpickle(name: str, content: bytes) -> xgboost.Booster:
     return booster
 
 
+def _media_type(content_type: str) -> str:
+    media = request_rows.media_type(content_type, tuple(_OPERATOR_NAMES))
+    if media.label_size not in (None, 1):
+        raise ContentTypeError(f"{content_type} is not an accepted csv ContentType: label_size must be 1")
+    return media.name
+
+
 class XgboostModel:
     """One or several boosters (their answers are averaged) with the formats of AWS's container around them."""
 
@@ -155,7 +159,7 @@ class XgboostModel:
             # AWS's container answers an empty body with an empty answer (204).
             return Result(b"", "text/csv; charset=utf-8")
         try:
-            media = request_rows.media_type(request.meta.get("content_type") or request_rows.CSV)
+            media = _media_type(request.meta.get("content_type") or request_rows.CSV)
         except ContentTypeError as error:
             return Fault(415, str(error))
         name = _OPERATOR_NAMES[media]

@@ -14,9 +14,10 @@ from xgboost.callback import EarlyStopping, TrainingCallback
 from xgboost.core import XGBoostError
 
 from stagedoor.worker.algorithms import xgboost_checkpoints
-from stagedoor.worker.algorithms.channels import read_channels
 from stagedoor.worker.algorithms.examples import Examples, read_examples
 from stagedoor.worker.algorithms.failures import AlgorithmError, ClientError
+from stagedoor.worker.algorithms.specification import specification
+from stagedoor.worker.algorithms.training_run import explained_failures, job_channels
 from stagedoor.worker.algorithms.xgboost_cluster import Cluster, joined
 from stagedoor.worker.algorithms.xgboost_matrix import training_matrices
 from stagedoor.worker.algorithms.xgboost_metrics import METRICS, own_metrics
@@ -42,10 +43,8 @@ _USER_MISTAKES = (
 
 def train(job: Job) -> None:
     """The job's entry. JobFailed (its text begins with ``ClientError:``) when the user can put the failure right."""
-    try:
+    with explained_failures():
         _train(job)
-    except ClientError as error:
-        raise JobFailed(f"ClientError: {error}") from error
 
 
 def _train(job: Job) -> None:
@@ -58,7 +57,7 @@ def _train(job: Job) -> None:
 
 
 def _train_together(job: Job, parameters: XgboostParameters, cluster: Cluster) -> None:
-    channels = read_channels(job.config("inputdataconfig") or {}, job.root / "input" / "data")
+    channels = job_channels(job, specification("xgboost"))
     _say("Determined 0 GPU(s) available on the instance.")
     for note in parameters.notes:
         _say(note, "WARNING")

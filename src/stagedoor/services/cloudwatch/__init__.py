@@ -1,0 +1,1 @@
+"""CloudWatch's metrics: put, listed, and read back as statistics."""

@@ -1,0 +1,1 @@
+"""SageMaker Metrics: what experiments measure, step by step."""
