@@ -88,7 +88,7 @@ OURS = $(COMPILE) --no-emit-package pandas pyproject.toml --extra demo --group b
 
 lock: | $(UV)
 	$(OURS) --output-file requirements/demo.txt
-	$(OURS) --extra parquet --extra algorithms --group dev --output-file requirements/dev.txt
+	$(OURS) --extra parquet --extra algorithms --extra tuning --group dev --output-file requirements/dev.txt
 	printf 'sagemaker==1.72.0\nprotobuf==3.20.3\n' | $(COMPILE) --no-config - --output-file requirements/sagemaker-v1.txt
 	echo 'sagemaker>=3,<4' | $(COMPILE) --no-config - --output-file requirements/sagemaker-v3.txt
 	echo 'sagemaker>=2.257,<3' | $(COMPILE) --no-config - --output-file requirements/sagemaker-v2.txt

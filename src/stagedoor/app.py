@@ -56,6 +56,7 @@ from stagedoor.reconcile.processing.act import ProcessingJobs, ProcessingStores
 from stagedoor.reconcile.role_access import RoleAccess
 from stagedoor.reconcile.training.act import TrainingJobs, TrainingStores
 from stagedoor.reconcile.transform.act import TransformJobs, TransformStores
+from stagedoor.reconcile.tuning.act import TuningReconciler
 from stagedoor.reconcile.worker_logs import WorkerLogs
 from stagedoor.services.call import House
 from stagedoor.services.denials import Denials
@@ -400,6 +401,7 @@ class Application:
             self._clock,
         )
         jobs = self._job_reconcilers(house, engine, logs, model_files, access)
+        tuning = TuningReconciler(records, house.log_events, self._clock)
 
         def on_output(workload_id: str, data: bytes) -> Awaitable[None] | None:
             return house.function_pools.on_output(workload_id, data) or logs.output(workload_id, data)
@@ -412,7 +414,7 @@ class Application:
         await engine.open(on_output, on_exit)
         self._closing.push_async_callback(engine.close)
         self._closing.push_async_callback(house.function_pools.close)
-        for reconciler in (endpoints, functions, *jobs):
+        for reconciler in (endpoints, functions, tuning, *jobs):
             loop = Loop(reconciler, records)
             if isinstance(reconciler, FunctionReconciler):
                 house.function_pools.on_change(loop.wake)
@@ -431,9 +433,9 @@ class Application:
         model_files: ModelFiles,
         access: RoleAccess,
     ) -> list[JobReconciler]:
-        """Training, transform and processing jobs; they share the machine's slots."""
+        """Training, transform and processing jobs; they share the machine's cores."""
         settings, records, clock = self._settings, house.records, self._clock
-        slots = JobSlots(settings.job_slots)
+        slots = JobSlots(settings.job_cores)
         training = TrainingJobs(
             TrainingStores(records, house.objects, house.contents, house.log_events, house.metric_points),
             engine,

@@ -110,7 +110,9 @@ class Settings:
         "`sklearn`, `pytorch`, `huggingface` and `xgboost`; a runtime that is not named is the server's own Python.",
         "",
     )
-    job_slots: int = _doc("Training and transform jobs that run at the same time; 0: one per two cores.", 0)
+    job_cores: int = _doc(
+        "Cores that jobs share; a job has as many as its instances have vCPUs. 0: all of the machine.", 0
+    )
     root_access_key_id: str = _doc("Root access key id; made at the first start when empty.", "")
     root_secret_access_key: str = _doc("Root secret access key; made at the first start when empty.", "")
     log_level: str = _doc("Level of the server's own log: `debug`, `info`, `warning`, `error`.", "info")

@@ -5,6 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,22 @@ async def results(engine: LocalEngine, told: Told, workload: Workload) -> list[s
     await engine.start(workload)
     assert await told.exit_of(workload.id) == 0, told.text(workload.id)
     return json.loads(told.text(workload.id).partition("result ")[2])
+
+
+def test_the_hosts_of_a_job_find_each_other_by_name(tmp_path: Path) -> None:
+    async def story(engine: LocalEngine, told: Told) -> None:
+        if "private-root" not in (await engine.isolation()).rungs:
+            pytest.skip(str((await engine.isolation()).missing))
+        code = """
+import socket
+result = [socket.gethostbyname(name) for name in ("algo-2", "localhost")]
+"""
+        workload = hostile("j", code, connect_ports=None)
+        config = {"resourceconfig": {"hosts": ["algo-1", "algo-2"], "current_host": "algo-1"}}
+        workload = replace(workload, spec={**workload.spec, "config": config})
+        assert await results(engine, told, workload) == ["127.0.0.1", "127.0.0.1"]
+
+    run(tmp_path, story)
 
 
 def test_a_job_reaches_nothing_but_its_own_folder_and_its_inputs(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from reconcile.job_house import BUCKET, House
 
+from stagedoor.domain.instance_types import vcpus
 from stagedoor.engine.fake import Behaviour
 from stagedoor.engine.interface import Workload
 from stagedoor.reconcile.jobs.slots import JobSlots
@@ -98,10 +99,10 @@ Story = Callable[[House], Awaitable[None]]
 @pytest.fixture
 def play(tmp_path: Path) -> Callable[..., House]:
     def run(
-        story: Story, behaviour: Callable[[Workload], Behaviour] | Behaviour = SUCCESS, slots: int = 1
+        story: Story, behaviour: Callable[[Workload], Behaviour] | Behaviour = SUCCESS, cores: int = 1
     ) -> House:
         behave = behaviour if callable(behaviour) else lambda _workload: behaviour
-        house = House(tmp_path, behave, JobSlots(slots))
+        house = House(tmp_path, behave, JobSlots(cores))
 
         async def whole() -> None:
             async with house.running(make):
@@ -363,7 +364,7 @@ def test_the_time_limit_ends_a_job_as_stopped(play: Callable[..., House]) -> Non
     play(story, Behaviour())
 
 
-def test_jobs_wait_for_a_slot_and_can_be_stopped_meanwhile(play: Callable[..., House]) -> None:
+def test_jobs_wait_for_cores_and_can_be_stopped_meanwhile(play: Callable[..., House]) -> None:
     async def story(house: House) -> None:
         house.put("in/train/a.csv", b"1,2\n")
         keys = [
@@ -384,6 +385,84 @@ def test_jobs_wait_for_a_slot_and_can_be_stopped_meanwhile(play: Callable[..., H
         assert [workload.spec["name"] for workload in house.engine.started] == ["first", "third"]
 
     play(story, Behaviour(work=leaves(model__tar__gz=MODEL)))
+
+
+def resources(instance_type: str, count: int = 1) -> dict[str, Any]:
+    return {"InstanceType": instance_type, "InstanceCount": count}
+
+
+def test_a_job_has_as_many_cores_as_its_instance_and_the_others_wait(play: Callable[..., House]) -> None:
+    async def story(house: House) -> None:
+        house.put("in/train/a.csv", b"1,2\n")
+        types = ["ml.m5.large", "ml.m5.24xlarge", "ml.m5.large"]
+        for number, instance_type in enumerate(types):
+            name = f"job{number}"
+            members = {"CreationTime": float(number), "ResourceConfig": resources(instance_type)}
+            house.insert("sagemaker.training_job", name, document(name, house, **members))
+        await house.until(lambda: len(house.engine.started) == 1)
+        assert house.slots.free == 3  # the second one needs all cores, and the third one does not overtake it
+        await house.engine.finish(house.engine.started[0].id)
+        await house.until(lambda: len(house.engine.started) == 2)
+        assert house.slots.free == 0
+        await house.engine.finish(house.engine.started[1].id)
+        await house.until(lambda: len(house.engine.started) == 3)
+        assert [workload.threads for workload in house.engine.started] == [2, 5, 2]
+        await house.engine.finish(house.engine.started[2].id)
+        await house.until(lambda: house.slots.free == 5)
+
+    play(story, Behaviour(work=leaves(model__tar__gz=MODEL)), cores=5)
+
+
+def test_a_spot_job_that_waited_too_long_is_given_up(play: Callable[..., House]) -> None:
+    async def story(house: House) -> None:
+        house.put("in/train/a.csv", b"1,2\n")
+        house.insert("sagemaker.training_job", "first", document("first", house, CreationTime=0.0))
+        await house.until(lambda: len(house.engine.started) == 1)
+        spot = {"EnableManagedSpotTraining": True}
+        spot["StoppingCondition"] = {"MaxRuntimeInSeconds": 50, "MaxWaitTimeInSeconds": 50}
+        key = house.insert("sagemaker.training_job", "spot", document("spot", house, **spot))
+        await asyncio.sleep(0.05)
+        assert house.document(key)["SecondaryStatus"] == "Starting"
+        house.clock.ahead_s = 60
+        house.change(key)  # wakes
+        await house.until(ended(house, key))
+        done = house.document(key)
+        assert (done["TrainingJobStatus"], done["SecondaryStatus"]) == ("Stopped", "MaxWaitTimeExceeded")
+        assert "TrainingStartTime" not in done
+        assert len(house.engine.started) == 1
+        await house.engine.finish(house.engine.started[0].id)
+
+    play(story, Behaviour(work=leaves(model__tar__gz=MODEL)))
+
+
+def test_kinds_of_jobs_do_not_overtake_each_other() -> None:
+    slots = JobSlots(2)
+    woken: list[str] = []
+    slots.on_free(lambda: woken.append("woken"))
+    slots.take("a", 2)
+    slots.wait("training", 5.0)
+    slots.wait("transform", 7.0)
+    assert (slots.others_wait_since("transform"), slots.others_wait_since("training")) == (5.0, 7.0)
+    assert woken == []
+    slots.release("a")
+    assert woken == ["woken"]
+    slots.wait("training", None)
+    assert woken == ["woken"] * 2
+    assert slots.others_wait_since("transform") is None
+
+
+@pytest.mark.parametrize(
+    ("instance_type", "count"),
+    [
+        ("ml.t3.medium", 2),
+        ("ml.m5.large", 2),
+        ("ml.m4.xlarge", 4),
+        ("ml.c5.9xlarge", 36),
+        ("ml.m7i-flex.2xlarge", 8),
+    ],
+)
+def test_instance_types_say_how_many_cores_they_have(instance_type: str, count: int) -> None:
+    assert vcpus(instance_type) == count
 
 
 def test_a_job_of_a_crashed_server_runs_again_from_its_beginning(play: Callable[..., House]) -> None:

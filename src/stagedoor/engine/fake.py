@@ -95,7 +95,12 @@ class FakeEngine:
         if behaviour.refused is not None:
             raise EngineError(behaviour.refused)
         number = len(self.started) + 1
-        directory = scratch.make(self._root, number, workload.id, workload.files)
+        directory = scratch.make(
+            self._root,
+            number,
+            workload.id,
+            scratch.Contents(workload.files, workload.copies, workload.pipes),
+        )
         address = "" if workload.kind == "job" else f"unix:{self._sockets / f'{number}.sock'}"
         placement = Placement(workload.id, address, str(directory), None)
         run = self._runs[workload.id] = _FakeRun(
@@ -116,9 +121,11 @@ class FakeEngine:
             return Condition("unknown")
         return Condition("running") if run.exit_code is None else Condition("exited", run.exit_code)
 
-    async def terminate(self, workload_id: str) -> None:
+    async def terminate(self, workload_id: str, *, kill: bool = False) -> None:
         """See ``Engine.terminate``. A job that has ``work`` does it and exits with its ``exit_code``."""
         run = self._runs.get(workload_id)
+        if run is not None and kill:
+            await run.end(-signal.SIGKILL)
         if run is None or run.behaviour.ignores_sigterm:
             return
         if run.behaviour.work is not None and run.exit_code is None:

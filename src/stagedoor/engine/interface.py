@@ -4,7 +4,7 @@ Place in the flow: ``reconcile.*.act`` calls it; ``traffic`` then reaches the wo
 through the engine, so an engine outage does not stop serving. ``tests/engine`` is the contract every engine passes.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -19,7 +19,8 @@ class Workload:
     ``stagedoor.worker.specs``, by ``kind``. ``environment`` is the whole environment of the user's code besides what
     the engine itself sets (PATH, HOME, TMPDIR, LANG, OMP_NUM_THREADS), and wins over that. ``files`` are links the
     engine makes in the scratch directory before the start: relative name (folders allowed) -> absolute path of an
-    existing file, to be read only. ``memory_limit_bytes`` is what it may use on top of what it shares with its
+    existing file, to be read only. ``copies`` are the same as files of its own, which it may change. ``pipes`` are names of named pipes
+    that are there when it starts. ``memory_limit_bytes`` is what it may use on top of what it shares with its
     warm parent: beyond it, it is killed (exit code -9), and far beyond it, its allocations fail. ``connect_ports`` are the TCP
     ports that it may connect to: none, those of the server that it calls, or None for the whole network.
     """
@@ -30,6 +31,8 @@ class Workload:
     spec: Mapping[str, Any]
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
     files: Mapping[str, Path] = field(default_factory=dict[str, Path])
+    copies: Mapping[str, Path] = field(default_factory=dict[str, Path])
+    pipes: Sequence[str] = ()
     memory_limit_bytes: int | None = None
     threads: int = 1
     connect_ports: tuple[int, ...] | None = ()
@@ -105,8 +108,10 @@ class Engine(Protocol):
         """How it is now. What exited stays ``exited`` until ``stop`` is called for it."""
         ...
 
-    async def terminate(self, workload_id: str) -> None:
+    async def terminate(self, workload_id: str, *, kill: bool = False) -> None:
         """SIGTERM to the workload, at once: it may finish what it does. Its exit is told as always; ``stop`` follows.
+
+        With ``kill`` it is SIGKILL; a job's scratch directory stays all the same.
 
         Nothing happens for what has exited, is gone or unknown.
         """

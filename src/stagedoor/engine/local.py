@@ -161,14 +161,14 @@ class LocalEngine:
             return Condition("running")
         return Condition("exited", run.exit_code)
 
-    async def terminate(self, workload_id: str) -> None:
+    async def terminate(self, workload_id: str, *, kill: bool = False) -> None:
         """See ``Engine.terminate``."""
         run = self._runs.get(workload_id)
         if run is None or run.starting is None:
             return
         await asyncio.wait([run.starting])
         if run.placement is not None and run.exit_code is None:
-            await run.parent.signal(workload_id, signal.SIGTERM)
+            await run.parent.signal(workload_id, signal.SIGKILL if kill else signal.SIGTERM)
 
     async def stop(self, workload_id: str, grace_s: float) -> None:
         """See ``Engine.stop``."""
@@ -224,7 +224,7 @@ class LocalEngine:
 
     async def _probe(self, runtime: Runtime) -> Isolation:
         number = self._next_number()
-        place = await asyncio.to_thread(scratch.make, self._root, number, "probe", {})
+        place = await asyncio.to_thread(scratch.make, self._root, number, "probe")
         try:
             environment = inherited_environment()
             return await isolation.probe(
@@ -274,7 +274,12 @@ class LocalEngine:
             found = await self._isolation(workload.runtime.partition("@")[0])
             uid = self._users.uid(number) if "separate-user" in found.rungs else None
             run.scratch = await asyncio.to_thread(
-                scratch.make, self._root, number, workload.id, workload.files, uid
+                scratch.make,
+                self._root,
+                number,
+                workload.id,
+                scratch.Contents(workload.files, workload.copies, workload.pipes),
+                uid,
             )
             granted = await asyncio.to_thread(isolation.readable, workload.files, to_others=uid is not None)
             if run.packages is not None:

@@ -10,7 +10,8 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from stagedoor.engine.interface import EngineError
@@ -46,16 +47,32 @@ def _sockets_parent() -> Path:
     return Path("/tmp")  # noqa: S108 - mkdtemp makes a private folder in it; TMPDIR is too long on macOS
 
 
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What is in a scratch directory from the beginning: links to files, copies of files, named pipes."""
+
+    files: Mapping[str, Path] = field(default_factory=dict[str, Path])
+    copies: Mapping[str, Path] = field(default_factory=dict[str, Path])
+    pipes: Sequence[str] = ()
+
+
+_NOTHING = Contents()
+
+
 def make(
-    root: Path, number: int, workload_id: str, files: Mapping[str, Path], uid: int | None = None
+    root: Path, number: int, workload_id: str, contents: Contents = _NOTHING, uid: int | None = None
 ) -> Path:
-    """A new scratch directory with the links in it, owned by ``uid`` if given. EngineError for a link outside of it."""
+    """A new scratch directory with its contents, owned by ``uid`` if given. EngineError for a name outside of it."""
     scratch = root / f"{number:06d}-{re.sub(r'[^A-Za-z0-9_.-]', '_', workload_id)[:64]}"
     scratch.mkdir(mode=0o700)
     try:
         (scratch / "tmp").mkdir(mode=0o700)
-        for name, target in files.items():
-            _link(scratch, name, target)
+        for name, target in contents.files.items():
+            _put(scratch, name, target, lambda place, target=target: place.symlink_to(target))
+        for name, source in contents.copies.items():
+            _put(scratch, name, source, lambda place, source=source: _copy(source, place))
+        for name in contents.pipes:
+            _put(scratch, name, None, lambda place: os.mkfifo(place, 0o600))
         if uid is not None:
             _give(scratch, uid)
     except BaseException:
@@ -65,22 +82,29 @@ def make(
 
 
 def _give(scratch: Path, uid: int) -> None:
-    for folder, _, _ in os.walk(scratch):
+    for folder, _, names in os.walk(scratch):
         os.chown(folder, uid, uid)
+        for name in names:
+            os.chown(os.path.join(folder, name), uid, uid, follow_symlinks=False)  # noqa: PTH118 - thousands, maybe
 
 
-def _link(scratch: Path, name: str, target: Path) -> None:
+def _put(scratch: Path, name: str, source: Path | None, make_it: Callable[[Path], object]) -> None:
     path = PurePosixPath(name)
     if not path.parts or path.is_absolute() or ".." in path.parts or "\0" in name:
         raise EngineError(f"a file cannot be given to a workload under the name {name!r}")
-    if not target.is_absolute() or not target.exists():
-        raise EngineError(f"the file for {name!r} does not exist: {target}")
+    if source is not None and (not source.is_absolute() or not source.exists()):
+        raise EngineError(f"the file for {name!r} does not exist: {source}")
     place = scratch.joinpath(path)
     try:
         place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        place.symlink_to(target)
+        make_it(place)
     except (FileExistsError, NotADirectoryError) as error:
         raise EngineError(f"two files of a workload are in each other's way at {name!r}") from error
+
+
+def _copy(source: Path, place: Path) -> None:
+    with source.open("rb") as file, place.open("xb") as copy:
+        shutil.copyfileobj(file, copy, 1024 * 1024)
 
 
 def remove(path: Path) -> None:

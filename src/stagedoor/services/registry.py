@@ -62,6 +62,7 @@ MODULES: dict[str, tuple[str, ...]] = {
         "experiment_trials",
         "trial_components",
         "searches",
+        "tuning_jobs",
     ),
     "sagemaker-runtime": ("invocations",),
     "sagemaker-metrics": ("metrics",),

@@ -14,6 +14,7 @@ is the caller's question: check the role's policies first. All reads are verifie
 import io
 import os
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
@@ -181,13 +182,20 @@ def put_file(
 
     ``metadata`` has the names without ``x-amz-meta-``. Checksum and encryption members are S3's defaults.
     """
+    with path.open("rb", buffering=0) as file:
+        return _put(objects, contents, bucket, key, partial(_fill, file), now, content_type, metadata)
 
-    def fill(writer: ContentWriter) -> None:
-        with path.open("rb", buffering=0) as file:
-            while data := file.read(BLOCK_BYTES):
-                writer.write(data)
 
-    return _put(objects, contents, bucket, key, fill, now, content_type, metadata)
+def put_stream(
+    objects: ObjectRows, contents: Contents, bucket: str, key: str, file: BinaryIO, *, now: float
+) -> ObjectRow:
+    """Store the rest of an open file; else as ``put_file``."""
+    return _put(objects, contents, bucket, key, partial(_fill, file), now, "binary/octet-stream", None)
+
+
+def _fill(file: BinaryIO | io.FileIO, writer: ContentWriter) -> None:
+    while data := file.read(BLOCK_BYTES):
+        writer.write(data)
 
 
 def put_bytes(

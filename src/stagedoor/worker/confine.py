@@ -13,7 +13,7 @@ import resource
 import signal
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from stagedoor.worker import grants
@@ -25,6 +25,7 @@ MAX_PROCESSES = {"function": 1024, "model": 4096, "job": 4096}
 
 _MAX_OPEN_FILES = {"function": 1024, "model": 4096, "job": 65_536}
 _MAX_FUNCTION_FILE_BYTES = 10_240 * 1024 * 1024
+_HOSTS = "/etc/hosts"
 _THREAD_STACKS_BYTES = 512 * 1024 * 1024
 _SIOCSIFFLAGS, _IFF_UP_RUNNING = 0x8914, 0x41
 
@@ -187,13 +188,24 @@ def _private_root(standing: Standing) -> None:
     _refuse_exposure(assignment)
     granted = grants.of(assignment)
     _make_folders(assignment)
+    others = _fellow_hosts(assignment)
+    if others:
+        granted = replace(granted, readable=tuple(path for path in granted.readable if path != _HOSTS))
     steps = private_root.plan(granted, _aliases(assignment))
     user, group = assignment.uid or os.getuid(), assignment.uid or os.getgid()
     texts = {
         "/etc/passwd": f"root:x:0:0:root:/:/bin/false\nworker:x:{user}:{group}::{assignment.scratch}:/bin/sh\n",
         "/etc/group": f"root:x:0:\nworker:x:{group}:\n",
     }
+    if others:
+        texts[_HOSTS] = (Path(_HOSTS).read_text() if Path(_HOSTS).exists() else "") + others
     private_root.enter(steps, texts, with_proc=True)
+
+
+def _fellow_hosts(assignment: Assignment) -> str:
+    """Lines of a file of hosts: all hosts of a job are on this machine."""
+    names: list[str] = assignment.spec.get("config", {}).get("resourceconfig", {}).get("hosts", [])
+    return f"\n127.0.0.1 {' '.join(names)}\n" if len(names) > 1 else ""
 
 
 def _refuse_exposure(assignment: Assignment) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from stagedoor.domain.clock import Clock
+from stagedoor.reconcile.jobs import demand
 from stagedoor.reconcile.jobs.plan import Job, Run, View, plan
 from stagedoor.reconcile.jobs.slots import JobSlots
 from stagedoor.reconcile.jobs.stop_signal import StopSignal
@@ -73,7 +74,7 @@ class JobReconciler:
         self._running: dict[Key, _Running] = {}
         self._tidy = False
         self._tick_s = _IDLE_TICK_S
-        slots.on_free(self._slot_is_free)
+        slots.on_free(self._may_start)
 
     @property
     def name(self) -> str:
@@ -100,11 +101,13 @@ class JobReconciler:
         # A run that ends while the records are looked at was in progress in what is seen: it is not begun again.
         ran_before = set(self._running)
         jobs = await asyncio.to_thread(self._unended)
-        now = self._clock.monotonic()
+        monotonic, now = self._clock.monotonic(), self._clock.now()
         runs = {
-            key: Run(now - running.started_at, running.stop.cause) for key, running in self._running.items()
+            key: Run(monotonic - running.started_at, running.stop.cause)
+            for key, running in self._running.items()
         }
-        found = plan(View(jobs, runs, self._slots.free))
+        others = self._slots.others_wait_since(self.name)
+        found = plan(View(jobs, runs, self._slots.free, now, others))
         self._tick_s = _IDLE_TICK_S if found.due_s is None else min(_IDLE_TICK_S, found.due_s)
         for key, cause in found.stop:
             log.info("stopping job", extra={"job": key.name, "kind": self.name, "cause": cause})
@@ -112,16 +115,23 @@ class JobReconciler:
         for key in found.end:
             if key not in underway and key not in ran_before:
                 underway.start(key, self._kind.end_unstarted(key))
+        cores = {job.key: job.cores for job in jobs}
         for key in found.start:
             if key not in underway and key not in ran_before:
-                self._slots.take(key)
+                self._slots.take(key, cores[key])
                 self._running[key] = _Running(self._clock.monotonic())
                 underway.start(key, self._run(key, self._running[key]))
+        for key in found.give_up:
+            if key not in underway and key not in ran_before:
+                self._running[key] = _Running(self._clock.monotonic())
+                self._running[key].stop.set("MaxWaitTimeExceeded")  # it ends with its first step
+                underway.start(key, self._run(key, self._running[key]))
+        self._slots.wait(self.name, found.waiting_since)
 
     async def close(self) -> None:
         """Runs were cancelled and have ended what they started."""
 
-    def _slot_is_free(self) -> None:
+    def _may_start(self) -> None:
         self.wake()  # which is set after this object is made
 
     def _unended(self) -> list[Job]:
@@ -131,6 +141,8 @@ class JobReconciler:
                 record.document[self._kind.status_member] == "Stopping",
                 record.document["CreationTime"],
                 self._kind.max_runtime_s(record.document),
+                demand.cores(record.document, self._slots.cores),
+                demand.max_wait_s(record.document),
             )
             for record in self._records.list(self._kind.record_kind)
             if record.document[self._kind.status_member] in ("InProgress", "Stopping")

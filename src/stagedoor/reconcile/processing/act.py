@@ -264,7 +264,7 @@ class ProcessingJobs:
                 **document.get("Environment", {}),
             },
             files=instance.files,
-            threads=max(1, self._slots.threads // len(run.instances)),
+            threads=max(1, self._slots.threads(run.key) // len(run.instances)),
             connect_ports=parts.connect_ports,
         )
 

@@ -5,9 +5,14 @@ DescribeTrainingJob follows it; a job that a crash interrupted is run again from
 """
 
 import asyncio
+import contextlib
 import logging
+import random
 import shutil
-from collections.abc import Callable
+import socket
+import threading
+from collections.abc import AsyncGenerator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,17 +21,23 @@ from stagedoor.domain.clock import Clock
 from stagedoor.domain.ids import resource_suffix
 from stagedoor.engine.interface import Engine, EngineError, RuntimeUnavailableError, Workload
 from stagedoor.reconcile import programs
+from stagedoor.reconcile.jobs import demand
 from stagedoor.reconcile.jobs.slots import JobSlots
 from stagedoor.reconcile.jobs.stop_signal import StoppedError, StopSignal
+from stagedoor.reconcile.programs import JobParts
 from stagedoor.reconcile.role_access import RoleAccess
-from stagedoor.reconcile.training import documents, staging
+from stagedoor.reconcile.training import artifacts, checkpoints, documents, pipes, staging
+from stagedoor.reconcile.training.artifacts import ArtifactStore
+from stagedoor.reconcile.training.channel_data import channels
+from stagedoor.reconcile.training.checkpoints import Checkpoints
+from stagedoor.reconcile.training.hosts import Ended, Hosts
 from stagedoor.reconcile.training.metrics import JobMetrics
-from stagedoor.reconcile.training.outcome import Outcome, outcome
-from stagedoor.reconcile.training.staging import DownloadError
+from stagedoor.reconcile.training.outcome import Outcome, deciding_reason, outcome
+from stagedoor.reconcile.training.pipes import Feed
+from stagedoor.reconcile.training.staging import ROOT, DownloadError
 from stagedoor.reconcile.worker_logs import WorkerLogs
 from stagedoor.store import objects_io
 from stagedoor.store.contents import Contents
-from stagedoor.store.job_inputs import Location
 from stagedoor.store.log_events import LogEvents
 from stagedoor.store.metric_points import MetricPoints
 from stagedoor.store.object_rows import NoSuchBucketError, ObjectRows
@@ -37,7 +48,7 @@ log = logging.getLogger(__name__)
 
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 STOP_GRACE_S = 120.0
-_KILL_GRACE_S = 5.0
+_PORTS = (20_000, 32_000)
 
 Change = Callable[[Document, float], Document]
 
@@ -51,6 +62,23 @@ class TrainingStores:
     contents: Contents
     log_events: LogEvents
     metric_points: MetricPoints
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """One attempt at a job: where its inputs are staged, and its hosts: names and workloads' ids in the same order."""
+
+    directory: Path
+    hosts: list[str]
+    workload_ids: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    """How an attempt ended. What failed on this side (not the user's) may be tried again."""
+
+    change: Change
+    may_retry: bool = False
 
 
 class TrainingJobs:
@@ -75,12 +103,10 @@ class TrainingJobs:
         self._access = access
         self._stores = stores
         self._engine = engine
-        self._logs = logs
+        self._hosts = Hosts(engine, logs, stop_grace_s)
         self._slots = slots
         self._clock = clock
         self._directory = directory
-        self._stop_grace_s = stop_grace_s
-        self._exits: dict[str, asyncio.Future[int]] = {}
 
     def max_runtime_s(self, document: Document) -> float | None:
         """See ``JobKind``."""
@@ -88,9 +114,7 @@ class TrainingJobs:
 
     def worker_exited(self, workload_id: str, exit_code: int) -> None:
         """See ``JobKind``."""
-        exited = self._exits.get(workload_id)
-        if exited is not None and not exited.done():
-            exited.set_result(exit_code)
+        self._hosts.exited(workload_id, exit_code)
 
     async def tidy(self) -> None:
         """See ``JobKind``."""
@@ -102,94 +126,161 @@ class TrainingJobs:
 
     async def run(self, key: Key, stop: StopSignal) -> None:
         """See ``JobKind``."""
-        workload_id = f"training-{key.name}-{resource_suffix()}"
-        directory = self._directory / workload_id
+        document = await self._change(key, documents.starting)
+        retries: int = document.get("RetryStrategy", {}).get("MaximumRetryAttempts", 0)
+        names = staging.hosts(demand.host_count(document))
+        while True:
+            run = f"training-{key.name}-{resource_suffix()}"
+            attempt = _Attempt(self._directory / run, names, [f"{run}-{name}" for name in names])
+            result = await self._attempt(key, stop, attempt)
+            if not result.may_retry or retries <= 0 or stop.cause is not None:
+                break
+            retries -= 1
+            await self._change(key, documents.restarting)
+        await self._change(key, result.change)
+
+    async def _attempt(self, key: Key, stop: StopSignal, attempt: _Attempt) -> _Result:
         try:
-            change = await self._run(key, stop, workload_id, directory)
+            return _Result(await self._run(key, stop, attempt))
         except asyncio.CancelledError:
             stop.set("Stopped")  # for a thread that still fetches inputs
             raise
         except StoppedError:
-            change = partial(_stopped, stop=stop)
+            return _Result(partial(_stopped, stop=stop))
         except DownloadError as error:
-            change = _failed(f"ClientError: {error}")
+            return _Result(_failed(f"ClientError: {error}"))
         except (programs.SourceError, RuntimeUnavailableError) as error:
-            change = _failed(f"ClientError: {error}")
+            return _Result(_failed(f"ClientError: {error}"))
         except EngineError as error:
-            change = _failed(f"InternalServerError: The training process could not be started: {error}")
+            reason = f"InternalServerError: The training process could not be started: {error}"
+            return _Result(_failed(reason), may_retry=True)
         except (OSError, objects_io.ObjectChangedError) as error:
             log.exception("training job failed", extra={"job": key.name})
-            change = _failed(f"InternalServerError: {error}. Please try again.")
+            return _Result(_failed(f"InternalServerError: {error}. Please try again."), may_retry=True)
         finally:
-            await self._clear(workload_id, directory)
-        await self._change(key, change)
+            await self._hosts.clear(attempt.workload_ids)
+            await asyncio.to_thread(shutil.rmtree, attempt.directory, ignore_errors=True)
 
-    async def _run(self, key: Key, stop: StopSignal, workload_id: str, directory: Path) -> Change:
+    async def _run(self, key: Key, stop: StopSignal, attempt: _Attempt) -> Change:
         """All steps but the last; gives the last one's change."""
-        document = await self._change(key, documents.starting)
         stop.check()
-        await self._change(key, documents.downloading)
-        stores = self._stores
+        document = await self._change(key, documents.downloading)
+        stores, host_count = self._stores, len(attempt.hosts)
         files = await asyncio.to_thread(
-            staging.stage, document, directory, stores.objects, stores.contents, stop.check
+            staging.stage,
+            document,
+            attempt.directory / "data",
+            host_count,
+            stores.objects,
+            stores.contents,
+            stop.check,
         )
         program = programs.of(document)
         if program is not None:
-            files |= await asyncio.to_thread(
-                programs.stage_source, program, directory / "source", stores.objects, stores.contents
+            source = await asyncio.to_thread(
+                programs.stage_source, program, attempt.directory / "source", stores.objects, stores.contents
             )
+            files = [each | source for each in files]
+        kept = Checkpoints(document, stores.objects, stores.contents, self._clock)
+        copies = await asyncio.to_thread(kept.fetch, attempt.directory / "checkpoints")
         await self._change(key, documents.training)
-        place = LogPlace(
-            key.account_id,
-            key.region,
-            LOG_GROUP,
-            f"{document['TrainingJobName']}/algo-1-{int(self._clock.now())}",
-        )
-        metrics = self._metrics(document, place)
-        async with metrics.flowing():
-            left = await self._train(document, workload_id, files, place, stop)
-            if program is not None and left.requirements and stop.cause is None:
-                await self._engine.stop(workload_id, 0)
-                ready = await stop.unless_set(self._engine.prepare(program["runtime"], left.requirements))
-                document = document | {"program": programs.prepared(program, ready)}
-                left = await self._train(document, workload_id, files, place, stop)
+        places = self._log_places(key, document, attempt.hosts)
+        feeding = _Feeding(document, stores)
+        metrics = self._metrics(document, places[0])
+
+        @contextlib.asynccontextmanager
+        async def beside(scratches: Sequence[Path]) -> AsyncGenerator[None]:
+            async with kept.keep(scratches), feeding.flow(scratches), metrics.flowing():
+                yield
+
+        async def train(document: Document) -> tuple[list[Ended], list[int], list[Outcome]]:
+            workloads = await asyncio.to_thread(self._workloads, key, document, attempt, files, copies)
+            ends, failed = await self._hosts.run(list(zip(workloads, places, strict=True)), stop, beside)
+            return ends, failed, await asyncio.to_thread(_outcomes, ends)
+
+        ends, failed, outcomes = await train(document)
+        requirements = next((each.requirements for each in outcomes if each.requirements), "")
+        if program is not None and requirements and stop.cause is None:
+            await self._hosts.clear(attempt.workload_ids)
+            ready = await stop.unless_set(self._engine.prepare(program["runtime"], requirements))
+            document = document | {"program": programs.prepared(program, ready)}
+            ends, failed, outcomes = await train(document)
         await asyncio.to_thread(metrics.collect)
-        if stop.cause is None and left.reason:
-            return _failed(left.reason, metrics)
+        if stop.cause is None:
+            if feeding.failure is not None:
+                raise feeding.failure
+            if failed:
+                return _failed(deciding_reason([outcomes[number].reason for number in failed]), metrics)
         await self._change(key, documents.uploading)
-        artifacts = await asyncio.to_thread(self._upload, document, left)
-        if isinstance(artifacts, NoSuchBucketError):
+        try:
+            model = await asyncio.to_thread(
+                artifacts.upload,
+                document,
+                [end.scratch for end in ends],
+                outcomes,
+                attempt.directory,
+                ArtifactStore(stores.objects, stores.contents, self._clock.now()),
+                succeeded=not any(end.exit_code for end in ends),
+            )
+        except NoSuchBucketError:
             return _failed(
                 f"ClientError: The bucket of {document['OutputDataConfig']['S3OutputPath']} does not exist any more"
             )
         return partial(
             documents.ended,
             ending=stop.cause or "Completed",
-            model_artifacts=artifacts,
+            model_artifacts=model,
             metrics=metrics.final(),
             metric_statistics=metrics.statistics(),
         )
 
-    async def _train(
-        self, document: Document, workload_id: str, files: dict[str, Path], place: LogPlace, stop: StopSignal
-    ) -> Outcome:
-        """Run the algorithm's process to its end."""
-        config = staging.configuration(document)
-        parts = await asyncio.to_thread(
-            programs.job_parts, document, self._access, document["TrainingJobName"], place.region
-        )
-        workload = Workload(
-            id=workload_id,
+    def _log_places(self, key: Key, document: Document, hosts: Sequence[str]) -> list[LogPlace]:
+        name, now = document["TrainingJobName"], int(self._clock.now())
+        return [LogPlace(key.account_id, key.region, LOG_GROUP, f"{name}/{host}-{now}") for host in hosts]
+
+    def _workloads(
+        self,
+        key: Key,
+        document: Document,
+        attempt: _Attempt,
+        files: list[dict[str, Path]],
+        copies: dict[str, Path],
+    ) -> list[Workload]:
+        """The processes of all hosts. Blocks."""
+        parts = programs.job_parts(document, self._access, document["TrainingJobName"], key.region)
+        options = parts.options | _options(document, attempt.hosts, files)
+        return [
+            self._workload(key, document, attempt, number, files[number], copies, parts, options)
+            for number in range(len(attempt.hosts))
+        ]
+
+    def _workload(
+        self,
+        key: Key,
+        document: Document,
+        attempt: _Attempt,
+        number: int,
+        files: dict[str, Path],
+        copies: dict[str, Path],
+        parts: JobParts,
+        options: dict[str, object],
+    ) -> Workload:
+        """The process of one host."""
+        host_count = len(attempt.hosts)
+        config = staging.configuration(document, attempt.hosts, attempt.hosts[number])
+        piped = [channel for channel in channels(document) if channel.mode == "Pipe"]
+        return Workload(
+            id=attempt.workload_ids[number],
             kind="job",
             runtime=parts.runtime,
             spec={
                 "entry": parts.entry,
-                "options": parts.options,
                 "name": document["TrainingJobName"],
                 "config": config,
-                "channels": list(config["inputdataconfig"]),
-                "pack_model": True,
-                "pack_output": True,
+                "channels": [channel.name for channel in channels(document) if channel not in piped],
+                "pack_model": artifacts.packs_itself(document, host_count),
+                "pack_output": artifacts.packs_itself(document, host_count),
+                "options": options,
             },
             environment={
                 **parts.environment,
@@ -199,52 +290,12 @@ class TrainingJobs:
                 **document.get("Environment", {}),
             },
             files=files,
-            threads=self._slots.threads,
-            connect_ports=parts.connect_ports,
+            copies=copies,
+            pipes=[pipes.first_pipe(channel) for channel in piped],
+            threads=max(1, self._slots.threads(key) // host_count),
+            # Hosts talk to each other on ports that they choose, which only an open network allows.
+            connect_ports=parts.connect_ports if host_count == 1 else None,
         )
-        exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._exits[workload_id] = exited
-        self._logs.attach(workload_id, place)
-        placement = await self._engine.start(workload)
-        await self._until_exit(workload_id, exited, stop)
-        last_lines = self._logs.last_lines(workload_id)
-        self._logs.detach(workload_id)
-        await self._logs.drained()
-        return await asyncio.to_thread(outcome, Path(placement.scratch), exited.result(), last_lines)
-
-    async def _until_exit(self, workload_id: str, exited: asyncio.Future[int], stop: StopSignal) -> None:
-        stopped = asyncio.ensure_future(stop.wait())
-        try:
-            await asyncio.wait((exited, stopped), return_when=asyncio.FIRST_COMPLETED)
-            if not exited.done():
-                await self._engine.terminate(workload_id)
-                await asyncio.wait((exited,), timeout=self._stop_grace_s)
-            if not exited.done():
-                await self._engine.stop(workload_id, 0)
-                await asyncio.wait((exited,), timeout=_KILL_GRACE_S)
-        finally:
-            stopped.cancel()
-        if not exited.done():
-            raise EngineError("the process does not end")
-
-    def _upload(self, document: Document, left: Outcome) -> str | NoSuchBucketError:
-        """Put the archives to S3; the model's URI, empty when there is no model. Blocks."""
-        stores = self._stores
-        target = Location.parse(document["OutputDataConfig"]["S3OutputPath"])
-        uri = ""
-        for archive in (left.output_archive, left.model_archive):
-            if archive is None:
-                continue
-            place = target.under(document["TrainingJobName"], "output", archive.name)
-            try:
-                objects_io.put_file(
-                    stores.objects, stores.contents, place.bucket, place.key, archive, now=self._clock.now()
-                )
-            except NoSuchBucketError as error:
-                return error
-            if archive is left.model_archive:
-                uri = str(place)
-        return uri
 
     def _metrics(self, document: Document, place: LogPlace) -> JobMetrics:
         return JobMetrics(
@@ -254,13 +305,6 @@ class TrainingJobs:
             self._stores.log_events,
             self._stores.metric_points,
         )
-
-    async def _clear(self, workload_id: str, directory: Path) -> None:
-        """Nothing is left running or on disk."""
-        await self._engine.stop(workload_id, _KILL_GRACE_S)
-        self._exits.pop(workload_id, None)
-        self._logs.detach(workload_id)
-        await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
 
     async def _change(self, key: Key, change: Change) -> Document:
         return await asyncio.to_thread(self._commit, key, change)
@@ -281,3 +325,74 @@ def _failed(reason: str, metrics: JobMetrics | None = None) -> Change:
 
 def _stopped(document: Document, now: float, *, stop: StopSignal) -> Document:
     return documents.ended(document, now, stop.cause or "Stopped")
+
+
+def _outcomes(ends: Sequence[Ended]) -> list[Outcome]:
+    return [outcome(end.scratch, end.exit_code, end.last_lines) for end in ends]
+
+
+class _Feeding:
+    """The threads that fill a job's pipes. ``failure``: an object could not be had, so the job cannot go on well."""
+
+    def __init__(self, document: Document, stores: TrainingStores) -> None:
+        self._channels = [channel for channel in channels(document) if channel.mode == "Pipe"]
+        self._stores = stores
+        self.failure: DownloadError | None = None
+
+    @contextlib.asynccontextmanager
+    async def flow(self, scratches: Sequence[Path]) -> AsyncGenerator[None]:
+        """Fill the hosts' pipes until the end of the block."""
+        over = threading.Event()
+        # Threads of their own: each waits for its reader, and would keep others from the event loop's few.
+        with ThreadPoolExecutor(max(1, len(self._channels) * len(scratches)), "pipe") as threads:
+            for number, scratch in enumerate(scratches):
+                for channel in self._channels:
+                    source = Feed(
+                        channel,
+                        number,
+                        len(scratches),
+                        self._stores.objects,
+                        self._stores.contents,
+                        over.is_set,
+                    )
+                    threads.submit(self._feed, source, scratch)
+            try:
+                yield
+            finally:
+                over.set()
+                await asyncio.to_thread(threads.shutdown)
+
+    def _feed(self, source: Feed, scratch: Path) -> None:
+        try:
+            pipes.feed(source, scratch)
+        except DownloadError as error:
+            self.failure = error
+        except OSError:
+            log.exception("a pipe cannot be filled", extra={"channel": source.channel.name})
+
+
+def _options(document: Document, hosts: Sequence[str], files: Sequence[dict[str, Path]]) -> dict[str, object]:
+    """What algorithms are told beside the container's own files: who trains together, and where checkpoints are."""
+    options: dict[str, object] = {}
+    if "CheckpointConfig" in document:
+        options["checkpoints"] = checkpoints.folder(document).removeprefix(f"{ROOT}/")
+    if len(hosts) > 1:
+        prefix = f"{ROOT}/input/data/train/"
+        with_data = [
+            host
+            for host, mine in zip(hosts, files, strict=True)
+            if any(name.startswith(prefix) for name in mine)
+        ]
+        options["collective"] = {"ports": _free_ports(2), "hosts": with_data or list(hosts)}
+    return options
+
+
+def _free_ports(count: int) -> list[int]:
+    """Ports to listen on, from below those that systems give to connections: nobody takes them in the meantime by chance."""
+    found: list[int] = []
+    while len(found) < count:
+        port = random.randrange(*_PORTS)
+        with socket.socket() as any_socket, contextlib.suppress(OSError):
+            any_socket.bind(("127.0.0.1", port))
+            found.append(port)
+    return found

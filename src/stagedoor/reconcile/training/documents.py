@@ -10,17 +10,19 @@ from typing import Any, Literal
 
 from stagedoor.store.records import Document
 
-Ending = Literal["Completed", "Failed", "Stopped", "MaxRuntimeExceeded"]
+Ending = Literal["Completed", "Failed", "Stopped", "MaxRuntimeExceeded", "MaxWaitTimeExceeded"]
 
 _MESSAGES = {
     "Starting": "Preparing the instances for training",
     "Downloading": "Downloading input data",
+    "Restarting": "Restarting the training job",
     "Training": "Training image download completed. Training in progress.",
     "Uploading": "Uploading generated training model",
     "Completed": "Training job completed",
     "Failed": "Training job failed",
     "Stopped": "Training job stopped",
     "MaxRuntimeExceeded": "Training job runtime exceeded MaxRuntimeInSeconds provided",
+    "MaxWaitTimeExceeded": "Training job wait time exceeded MaxWaitTimeInSeconds provided",
 }
 _REASON_CHARACTERS = 1024
 
@@ -48,6 +50,11 @@ def training(document: Document, now: float) -> Document:
     return _entered(document, "Training", now)
 
 
+def restarting(document: Document, now: float) -> Document:
+    """Something went wrong on this side, and RetryStrategy wants another attempt."""
+    return starting(_entered(document, "Restarting", now), now)
+
+
 def uploading(document: Document, now: float) -> Document:
     """The algorithm has ended; what it made goes to S3."""
     return _entered(document, "Uploading", now)
@@ -65,7 +72,7 @@ def ended(
 ) -> Document:
     """The job's last state. ``model_artifacts`` is the S3 URI of the archive, where one was stored."""
     result: Document = _entered(document, ending, now) | {
-        "TrainingJobStatus": "Stopped" if ending == "MaxRuntimeExceeded" else ending,
+        "TrainingJobStatus": ending if ending in ("Completed", "Failed") else "Stopped",
         "SecondaryStatus": ending,
         "TrainingEndTime": now,
     }

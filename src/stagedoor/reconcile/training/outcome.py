@@ -77,6 +77,11 @@ def failure_reason(exit_code: int, failure: str, last_lines: Sequence[str]) -> s
     return _shortened(f"AlgorithmError: {failure}", _FAILURE_CHARACTERS - len(end)) + end
 
 
+def deciding_reason(reasons: Sequence[str]) -> str:
+    """Of the reasons of hosts that failed, the earliest first, the one that is not an echo of another host's failure."""
+    return next((reason for reason in reasons if reason.startswith("ClientError:")), reasons[0])
+
+
 def _shortened(text: str, length: int) -> str:
     """The beginning (what) and the end (where) of a text that is too long."""
     if len(text) <= length:

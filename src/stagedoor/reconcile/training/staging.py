@@ -1,57 +1,67 @@
 """A training job's inputs as files, and the configuration that an algorithm finds beside them.
 
-Place in the flow: ``act`` calls ``stage`` in a thread while the job is Downloading; the engine links the files into the job's
-directory. The layout is that of SageMaker's training containers: ``input/data/CHANNEL/NAME``.
+Place in the flow: ``act`` calls ``stage`` in a thread while the job is Downloading; the engine links the files into the hosts'
+directories. The layout is that of SageMaker's training containers: ``input/data/CHANNEL/NAME``.
 """
 
 import gzip
 import shutil
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from stagedoor.store import job_inputs, objects_io
+from stagedoor.reconcile.training.channel_data import Channel, channels
+from stagedoor.store import objects_io
 from stagedoor.store.contents import ContentDamagedError, Contents
 from stagedoor.store.job_inputs import InputError, InputObject
 from stagedoor.store.object_rows import ObjectRows
 from stagedoor.store.objects_io import ObjectChangedError
 from stagedoor.store.records import Document
 
-_ROOT = "opt/ml"
+ROOT = "opt/ml"
+_GROUP = "homogeneousCluster"
 
 
 class DownloadError(Exception):
     """An input cannot be had; the text is a FailureReason without its ``ClientError:``."""
 
 
+def hosts(count: int) -> list[str]:
+    """The names of a job's hosts."""
+    return [f"algo-{number}" for number in range(1, count + 1)]
+
+
 def stage(
     document: Document,
     directory: Path,
+    host_count: int,
     objects: ObjectRows,
     contents: Contents,
     check_stop: Callable[[], None],
-) -> dict[str, Path]:
-    """Copy all channels' objects below ``directory``: name in the job's directory -> file.
+) -> list[dict[str, Path]]:
+    """Copy the objects of all channels but those in Pipe mode below ``directory``; for each host: name in its directory -> file.
 
-    DownloadError says which object cannot be used. ``check_stop`` is called between objects and may raise. What the
-    job's role may read is to be checked here as well, object by object.
+    What several hosts get lies there once. DownloadError says which object cannot be used. ``check_stop`` is called between
+    objects and may raise. What the job's role may read is to be checked here as well, object by object.
     """
-    files: dict[str, Path] = {}
-    for channel in document.get("InputDataConfig", []):
-        source = channel["DataSource"]["S3DataSource"]
-        name = channel["ChannelName"]
-        found = False
+    files: list[dict[str, Path]] = [{} for _ in range(host_count)]
+    for channel in channels(document):
+        if channel.mode == "Pipe":
+            continue
+        folder = directory / channel.name
+        staged: list[Path] = []
         try:
-            for one in job_inputs.inputs(objects, contents, source["S3DataType"], source["S3Uri"]):
+            for one in channel.objects(objects, contents):
                 check_stop()
-                found = True
-                path = _fetch(one, directory / name, channel["CompressionType"] == "Gzip", objects, contents)
-                files[f"{_ROOT}/input/data/{name}/{path.relative_to(directory / name)}"] = path
+                staged.append(_fetch(one, folder, channel.is_zipped, objects, contents))
         except InputError as error:
             raise DownloadError(f"Data download failed:{error}") from error
-        if not found:
-            raise DownloadError(f'Data download failed:No S3 objects found under S3 URL "{source["S3Uri"]}"')
+        if not staged:
+            raise DownloadError(f'Data download failed:No S3 objects found under S3 URL "{channel.uri}"')
+        for number, mine in enumerate(files):
+            for path in channel.share(staged, number, host_count):
+                mine[f"{ROOT}/input/data/{channel.name}/{path.relative_to(folder)}"] = path
     return files
 
 
@@ -84,36 +94,31 @@ def _unzip(packed: BinaryIO, file: BinaryIO) -> None:
         shutil.copyfileobj(unpacked, file, 1024 * 1024)
 
 
-def configuration(document: Document) -> dict[str, Any]:
-    """The files of ``input/config``, by name."""
+def configuration(document: Document, names: Sequence[str], current: str) -> dict[str, Any]:
+    """The files of one host's ``input/config``, by name."""
+    instance_type = document["ResourceConfig"]["InstanceType"]
     return {
         "hyperparameters": document.get("HyperParameters", {}),
-        "inputdataconfig": {
-            channel["ChannelName"]: _channel(channel) for channel in document.get("InputDataConfig", [])
-        },
+        "inputdataconfig": {channel.name: _described(channel) for channel in channels(document)},
         "resourceconfig": {
-            "current_host": "algo-1",
-            "current_instance_type": document["ResourceConfig"]["InstanceType"],
-            "current_group_name": "homogeneousCluster",
-            "hosts": ["algo-1"],
+            "current_host": current,
+            "current_instance_type": instance_type,
+            "current_group_name": _GROUP,
+            "hosts": list(names),
             "instance_groups": [
-                {
-                    "instance_group_name": "homogeneousCluster",
-                    "instance_type": document["ResourceConfig"]["InstanceType"],
-                    "hosts": ["algo-1"],
-                }
+                {"instance_group_name": _GROUP, "instance_type": instance_type, "hosts": list(names)}
             ],
             "network_interface_name": "lo",
         },
     }
 
 
-def _channel(channel: Mapping[str, Any]) -> dict[str, str]:
+def _described(channel: Channel) -> dict[str, str]:
     config = {
-        "TrainingInputMode": "File",
-        "S3DistributionType": channel["DataSource"]["S3DataSource"]["S3DataDistributionType"],
-        "RecordWrapperType": "None",
+        "TrainingInputMode": channel.mode,
+        "S3DistributionType": "ShardedByS3Key" if channel.is_sharded else "FullyReplicated",
+        "RecordWrapperType": channel.record_wrapper,
     }
-    if channel.get("ContentType"):
-        config["ContentType"] = channel["ContentType"]
+    if channel.content_type:
+        config["ContentType"] = channel.content_type
     return config

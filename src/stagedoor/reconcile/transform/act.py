@@ -198,7 +198,7 @@ class TransformJobs:
             environment(document),
             access=self._access,
             region=key.region,
-            threads=self._slots.threads,
+            threads=self._slots.threads(key),
         )
         exited = self._exits[workload_id] = asyncio.get_running_loop().create_future()
         return TransformWorker(self._engine, self._logs, workload, exited)

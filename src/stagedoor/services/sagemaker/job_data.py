@@ -15,22 +15,37 @@ from stagedoor.store import job_inputs
 from stagedoor.store.job_inputs import InputError, Location
 
 
-def check_source(call: Call, source: Mapping[str, Any], path: str, role_arn: str | None) -> None:
+def check_source(
+    call: Call,
+    source: Mapping[str, Any],
+    path: str,
+    role_arn: str | None,
+    data_types: tuple[str, ...] = ("S3Prefix", "ManifestFile"),
+) -> None:
     """A DataSource of a channel or a transform: ValidationException when it is of a kind nobody reads, or has no objects."""
     refuse(source, ("FileSystemDataSource", "DatasetSource"), path)
     s3 = source.get("S3DataSource")
     if s3 is None:
         raise validation(f"{path}S3DataSource is required.")
     path += "S3DataSource."
-    refuse(s3, ("AttributeNames", "InstanceGroupNames", "ModelAccessConfig", "HubAccessConfig"), path)
-    if s3["S3DataType"] not in ("S3Prefix", "ManifestFile"):
-        raise unsupported(f"{path}S3DataType {s3['S3DataType']}", "Use S3Prefix or ManifestFile.")
+    refuse(s3, ("InstanceGroupNames", "ModelAccessConfig", "HubAccessConfig"), path)
+    if s3["S3DataType"] not in data_types:
+        raise unsupported(f"{path}S3DataType {s3['S3DataType']}", f"Use {' or '.join(data_types)}.")
+    augmented = s3["S3DataType"] == "AugmentedManifestFile"
+    if augmented != bool(s3.get("AttributeNames")):
+        raise validation(
+            f"{path}AttributeNames is required for AugmentedManifestFile."
+            if augmented
+            else f"{path}AttributeNames can be given only for AugmentedManifestFile."
+        )
     house, uri = call.house, s3["S3Uri"]
     try:
         bucket = house.objects.find_bucket(Location.parse(uri).bucket)
         readable = bucket is not None and bucket.account_id == call.account_id
+        # Of an augmented manifest, only the job reads the lines.
+        data_type = "S3Prefix" if augmented else s3["S3DataType"]
         found = readable and any(
-            True for _ in job_inputs.inputs(house.objects, house.contents, s3["S3DataType"], uri)
+            True for _ in job_inputs.inputs(house.objects, house.contents, data_type, uri)
         )
     except InputError as error:
         raise validation(str(error)) from error

@@ -38,6 +38,9 @@ TRIAL: Final = ResourceType("sagemaker.trial", "experiment-trial", "trial")
 TRIAL_COMPONENT: Final = ResourceType(
     "sagemaker.trial_component", "experiment-trial-component", "trial component"
 )
+TUNING_JOB: Final = ResourceType(
+    "sagemaker.tuning_job", "hyper-parameter-tuning-job", "hyperparameter tuning job"
+)
 
 TYPES: Final = (
     MODEL,
@@ -51,6 +54,7 @@ TYPES: Final = (
     EXPERIMENT,
     TRIAL,
     TRIAL_COMPONENT,
+    TUNING_JOB,
 )
 
 

@@ -8,7 +8,7 @@ import base64
 import binascii
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import orjson
@@ -39,12 +39,14 @@ def answer(
     status_member: str = "",
     order: str = "Descending",
     order_member: str = "",
+    sort_by: Mapping[str, Callable[[Summary], Any]] | None = None,
 ) -> dict[str, Any]:
     """The answer of a List operation: one page of ``summaries`` under ``member``, and a NextToken when there is more.
 
     ``order`` is the operation's default SortOrder; the default SortBy is CreationTime everywhere. ``SortBy`` ``Name`` and
     ``Status`` mean ``name_member`` and ``status_member``. ``order_member`` takes the place of ``name_member`` for sorting where
     names alone are not unique; it is not part of the answer.
+    ``sort_by`` has what further values of SortBy mean.
     """
     chosen: list[Summary] = [
         summary for summary in summaries if _matches(summary, request, name_member, status_member)
@@ -54,8 +56,10 @@ def answer(
         request.get("SortBy", ""), "CreationTime"
     )
 
+    sorting = (sort_by or {}).get(request.get("SortBy", ""))
+
     def place(summary: Summary) -> tuple[Any, str]:
-        return (summary[sort_member], summary[unique_member])
+        return (summary[sort_member] if sorting is None else sorting(summary), summary[unique_member])
 
     descending = request.get("SortOrder", order) == "Descending"
     chosen.sort(key=place, reverse=descending)

@@ -4,14 +4,15 @@ Creating a job records it as InProgress and Starting; ``reconcile.training`` tak
 three kinds. Honoured: data, hyperparameters, image, environment, output, time limits, metrics. Recorded, since it chooses
 hardware, networks or keys that a single machine does not have and changes nothing about the model: instance types and
 volumes, VpcConfig, network isolation (the algorithms do not use a network), encryption keys (artifacts are stored like
-all objects here), managed spot training, retries, and the profiler's and debugger's settings, which SDKs send with every
-job. Everything else is refused by name.
+all objects here), managed spot training (nothing interrupts a job), warm pools (every job starts at once), the name of the
+experiment, and the profiler's and debugger's settings, which SDKs send with every job. Everything else is refused by name.
 """
 
 from collections.abc import Mapping
+from pathlib import PurePosixPath
 from typing import Any
 
-from stagedoor.domain import images
+from stagedoor.domain import images, training_states
 from stagedoor.domain.errors import AwsError
 from stagedoor.services.call import Answer, Call
 from stagedoor.services.sagemaker import (
@@ -26,11 +27,10 @@ from stagedoor.services.sagemaker import (
 )
 from stagedoor.services.sagemaker.names import TRAINING_JOB, validation
 from stagedoor.services.sagemaker.refusals import refuse, unsupported
-from stagedoor.store.records import AlreadyExistsError, Record
+from stagedoor.store.records import AlreadyExistsError, Document, Record
 from stagedoor.worker.algorithms import specification as built_in
 
 _NOT_YET = (
-    "CheckpointConfig",
     "DebugRuleConfigurations",
     "TensorBoardOutputConfig",
     "ProfilerRuleConfigurations",
@@ -41,7 +41,6 @@ _NOT_YET = (
 _ALGORITHM_NOT_YET = ("AlgorithmName",)
 _RESOURCES_NOT_YET = (
     "InstanceGroups",
-    "KeepAlivePeriodInSeconds",
     "TrainingPlanArn",
     "InstancePlacementConfig",
     "InstancePreferences",
@@ -52,48 +51,22 @@ _SWITCHES_NOT_YET = {
     "SessionChainingConfig": "EnableSessionTagChaining",
 }
 _DEFAULT_MAX_RUNTIME_S = 86_400
-_TERMINAL = ("Completed", "Failed", "Stopped")
+_HOSTS_AT_MOST = 64
+_DISTRIBUTED = ("xgboost",)
+_RESERVED = ("input", "model", "output", "code", "errors")
+# What each input mode can deliver, on AWS as well as here.
+_DATA_TYPES = {
+    "File": ("S3Prefix", "ManifestFile"),
+    "FastFile": ("S3Prefix",),
+    "Pipe": ("S3Prefix", "ManifestFile", "AugmentedManifestFile"),
+}
 
 
 def create_training_job(call: Call, request: dict[str, Any]) -> Answer:
     """CreateTrainingJob: all that can be known before the job runs is checked now."""
     name = request["TrainingJobName"]
-    _refuse_what_is_not_built(request)
-    algorithm = _algorithm(request["AlgorithmSpecification"])
-    program = programs.of_training(request, algorithm)
-    roles.require_role(call, request["RoleArn"])
-    stopping = _stopping_condition(request)
-    channels = [
-        _channel(call, channel, request, number) for number, channel in enumerate(_channels(request), 1)
-    ]
-    job_data.check_output(call, request["OutputDataConfig"]["S3OutputPath"], "OutputDataConfig.S3OutputPath")
     arn = names.arn(call, TRAINING_JOB, name)
-    document = (
-        {member: value for member, value in request.items() if member != "Tags"}
-        | {
-            "TrainingJobArn": arn,
-            "TrainingJobStatus": "InProgress",
-            "SecondaryStatus": "Starting",
-            "SecondaryStatusTransitions": [
-                {"Status": "Starting", "StartTime": call.now, "StatusMessage": "Starting the training job"}
-            ],
-            "AlgorithmSpecification": _described_algorithm(
-                request["AlgorithmSpecification"], algorithm, program
-            ),
-            "InputDataConfig": channels,
-            "OutputDataConfig": {"KmsKeyId": "", "CompressionType": "GZIP"} | request["OutputDataConfig"],
-            "StoppingCondition": stopping,
-            "EnableNetworkIsolation": bool(request.get("EnableNetworkIsolation")),
-            "EnableInterContainerTrafficEncryption": bool(
-                request.get("EnableInterContainerTrafficEncryption")
-            ),
-            "EnableManagedSpotTraining": bool(request.get("EnableManagedSpotTraining")),
-            "CreationTime": call.now,
-            "LastModifiedTime": call.now,
-            "algorithm": algorithm.name,
-        }
-        | ({"program": program} if program else {})
-    )
+    document = training_states.begun(checked(call, request) | {"TrainingJobArn": arn}, call.now)
     try:
         with call.house.records.transaction() as transaction:
             transaction.insert(names.key(call, TRAINING_JOB, name), document)
@@ -111,6 +84,36 @@ def create_training_job(call: Call, request: dict[str, Any]) -> Answer:
     return {"TrainingJobArn": arn}
 
 
+def checked(call: Call, request: dict[str, Any]) -> Document:
+    """What CreateTrainingJob asks for, with AWS's defaults, before the job has begun. ValidationException for what is wrong.
+
+    A tuning job makes its trials from it, so the request need not have a name.
+    """
+    _refuse_what_is_not_built(request)
+    algorithm = _algorithm(request["AlgorithmSpecification"])
+    program = programs.of_training(request, algorithm)
+    roles.require_role(call, request["RoleArn"])
+    if program is None:
+        _check_hosts(algorithm, request["ResourceConfig"])
+    _check_checkpoints(call, request)
+    stopping = _stopping_condition(request)
+    channels = [
+        _channel(call, channel, request, number) for number, channel in enumerate(_channels(request), 1)
+    ]
+    job_data.check_output(call, request["OutputDataConfig"]["S3OutputPath"], "OutputDataConfig.S3OutputPath")
+    document = {member: value for member, value in request.items() if member != "Tags"} | {
+        "AlgorithmSpecification": _described_algorithm(request["AlgorithmSpecification"], algorithm, program),
+        "InputDataConfig": channels,
+        "OutputDataConfig": {"KmsKeyId": "", "CompressionType": "GZIP"} | request["OutputDataConfig"],
+        "StoppingCondition": stopping,
+        "EnableNetworkIsolation": bool(request.get("EnableNetworkIsolation")),
+        "EnableInterContainerTrafficEncryption": bool(request.get("EnableInterContainerTrafficEncryption")),
+        "EnableManagedSpotTraining": bool(request.get("EnableManagedSpotTraining")),
+        "algorithm": algorithm.name,
+    }
+    return document | ({"program": program} if program else {})
+
+
 def _refuse_what_is_not_built(request: dict[str, Any]) -> None:
     refuse(request, _NOT_YET)
     for member, switch in _SWITCHES_NOT_YET.items():
@@ -122,12 +125,8 @@ def _refuse_what_is_not_built(request: dict[str, Any]) -> None:
     for member in ("InstanceType", "InstanceCount"):
         if member not in resources:
             raise validation(f"ResourceConfig.{member} is required.")
-    if resources["InstanceCount"] > 1:
-        raise unsupported(
-            f"ResourceConfig.InstanceCount {resources['InstanceCount']} (distributed training)", "Use 1."
-        )
-    if request["OutputDataConfig"].get("CompressionType", "GZIP") != "GZIP":
-        raise unsupported("OutputDataConfig.CompressionType NONE", "Use GZIP.")
+    if not 1 <= resources["InstanceCount"] <= _HOSTS_AT_MOST:
+        raise validation(f"ResourceConfig.InstanceCount must be between 1 and {_HOSTS_AT_MOST}.")
 
 
 def _algorithm(specification: Mapping[str, Any]) -> images.Algorithm:
@@ -138,7 +137,6 @@ def _algorithm(specification: Mapping[str, Any]) -> images.Algorithm:
         != "Platform"
     ):
         raise unsupported(f"{path}TrainingImageConfig.TrainingRepositoryAccessMode Vpc")
-    _require_file_mode(specification["TrainingInputMode"], f"{path}TrainingInputMode")
     if "TrainingImage" not in specification:
         raise validation(f"{path}TrainingImage is required.")
     try:
@@ -167,9 +165,26 @@ def _described_algorithm(
     )
 
 
-def _require_file_mode(mode: str, member: str) -> None:
-    if mode != "File":
-        raise unsupported(f"{member} {mode}", "Use File.")
+def _check_hosts(algorithm: images.Algorithm, resources: Mapping[str, Any]) -> None:
+    if resources["InstanceCount"] > 1 and algorithm.name not in _DISTRIBUTED:
+        raise unsupported(
+            f"ResourceConfig.InstanceCount {resources['InstanceCount']} for the algorithm {algorithm.name}",
+            f"Use 1; algorithms that train on several instances here: {', '.join(_DISTRIBUTED)}.",
+        )
+
+
+def _check_checkpoints(call: Call, request: Mapping[str, Any]) -> None:
+    config = request.get("CheckpointConfig")
+    if config is None:
+        return
+    job_data.check_output(call, config["S3Uri"], "CheckpointConfig.S3Uri")
+    place = PurePosixPath(config.get("LocalPath", "/opt/ml/checkpoints"))
+    below = place.parts[3:4]
+    if place.parts[:3] != ("/", "opt", "ml") or not below or below[0] in _RESERVED or ".." in place.parts:
+        raise validation(
+            f"CheckpointConfig.LocalPath {place} cannot be used: it must be a folder below /opt/ml other than "
+            f"{', '.join(_RESERVED)}. The default is /opt/ml/checkpoints."
+        )
 
 
 def _stopping_condition(request: dict[str, Any]) -> dict[str, Any]:
@@ -199,11 +214,18 @@ def _channels(request: dict[str, Any]) -> list[dict[str, Any]]:
 def _channel(call: Call, channel: dict[str, Any], request: dict[str, Any], number: int) -> dict[str, Any]:
     """The channel with AWS's defaults; ValidationException for what cannot be honoured."""
     path = f"InputDataConfig.{number}."
-    refuse(channel, ("ShuffleConfig",), path)
-    _require_file_mode(channel.get("InputMode", "File"), f"{path}InputMode")
-    if channel.get("RecordWrapperType", "None") != "None":
-        raise unsupported(f"{path}RecordWrapperType {channel['RecordWrapperType']}", "It is for Pipe mode.")
-    job_data.check_source(call, channel["DataSource"], f"{path}DataSource.", request["RoleArn"])
+    mode = channel.get("InputMode", request["AlgorithmSpecification"]["TrainingInputMode"])
+    if channel.get("RecordWrapperType", "None") != "None" and mode != "Pipe":
+        raise validation(
+            f"{path}RecordWrapperType {channel['RecordWrapperType']} can be used only in Pipe mode, not in {mode} mode."
+        )
+    job_data.check_source(
+        call, channel["DataSource"], f"{path}DataSource.", request["RoleArn"], _DATA_TYPES[mode]
+    )
+    if mode == "FastFile" and channel.get("CompressionType", "None") != "None":
+        raise validation(
+            f"{path}CompressionType {channel['CompressionType']} cannot be used in FastFile mode."
+        )
     source = {"S3DataDistributionType": "FullyReplicated"} | channel["DataSource"]["S3DataSource"]
     return (
         {"CompressionType": "None", "RecordWrapperType": "None"}
@@ -263,19 +285,9 @@ def stop_training_job(call: Call, request: dict[str, Any]) -> Answer:
         status = document["TrainingJobStatus"]
         if status == "Stopping":
             return {}
-        if status in _TERMINAL:
+        if status in training_states.TERMINAL:
             raise validation(f"The request was rejected because the training job is in status {status}.")
-        transitions = document["SecondaryStatusTransitions"]
-        transitions[-1]["EndTime"] = call.now
-        transitions.append(
-            {"Status": "Stopping", "StartTime": call.now, "StatusMessage": "Stopping the training job"}
-        )
-        document |= {
-            "TrainingJobStatus": "Stopping",
-            "SecondaryStatus": "Stopping",
-            "LastModifiedTime": call.now,
-        }
-        transaction.put(key, document)
+        transaction.put(key, training_states.stopping(document, call.now))
     return {}
 
 
@@ -288,7 +300,7 @@ def delete_training_job(call: Call, request: dict[str, Any]) -> Answer:
         if record is None:
             raise validation("Requested resource not found.")
         status = record.document["TrainingJobStatus"]
-        if status not in _TERMINAL:
+        if status not in training_states.TERMINAL:
             raise AwsError(
                 "ResourceInUse",
                 f"The training job {name} is in status {status}; only jobs that have ended can be deleted. "

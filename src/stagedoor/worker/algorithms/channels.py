@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from stagedoor.worker.algorithms.failures import ClientError
+from stagedoor.worker.algorithms.pipes import spool
 
 Format = Literal["csv", "libsvm", "parquet", "recordio-protobuf", "text"]
 
@@ -143,6 +144,7 @@ def content_format(content_type: str | None, rules: ChannelRules) -> tuple[Forma
 
 
 def _data_files(name: str, directory: Path) -> tuple[Path, ...]:
+    spool(directory)
     found = sorted(path for path in directory.rglob("*") if path.is_file()) if directory.is_dir() else []
     if any(path.name.startswith(".") for path in found):
         raise ClientError("Hidden file found in the data path! Remove that before training.")

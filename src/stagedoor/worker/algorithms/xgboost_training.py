@@ -13,10 +13,12 @@ import xgboost
 from xgboost.callback import EarlyStopping, TrainingCallback
 from xgboost.core import XGBoostError
 
+from stagedoor.worker.algorithms import xgboost_checkpoints
 from stagedoor.worker.algorithms.examples import Examples, read_examples
 from stagedoor.worker.algorithms.failures import AlgorithmError, ClientError
 from stagedoor.worker.algorithms.specification import specification
 from stagedoor.worker.algorithms.training_run import explained_failures, job_channels
+from stagedoor.worker.algorithms.xgboost_cluster import Cluster, joined
 from stagedoor.worker.algorithms.xgboost_matrix import training_matrices
 from stagedoor.worker.algorithms.xgboost_metrics import METRICS, own_metrics
 from stagedoor.worker.algorithms.xgboost_parameters import XgboostParameters, read_parameters
@@ -47,6 +49,14 @@ def train(job: Job) -> None:
 
 def _train(job: Job) -> None:
     parameters = read_parameters(job.config("hyperparameters") or {}, job.threads)
+    with joined(job) as cluster:
+        if cluster is None:
+            _say("No data on this host: it takes no part in the training.", "WARNING")
+            return
+        _train_together(job, parameters, cluster)
+
+
+def _train_together(job: Job, parameters: XgboostParameters, cluster: Cluster) -> None:
     channels = job_channels(job, specification("xgboost"))
     _say("Determined 0 GPU(s) available on the instance.")
     for note in parameters.notes:
@@ -56,13 +66,18 @@ def _train(job: Job) -> None:
     if "validation" in channels:
         validation_rows = read_examples(channels["validation"], weight_column=parameters.weight_column)
     _check_labels(train_rows + (validation_rows or []), parameters)
-    _say("Single node training.")
+    if cluster.is_distributed:
+        _say(f"Distributed node training with {len(cluster.names)} hosts: {list(cluster.names)}")
+    else:
+        _say("Single node training.")
     try:
-        booster = _learn(train_rows, validation_rows, parameters, job.is_stopping)
+        booster = _learn(train_rows, validation_rows, parameters, job, cluster)
     except (XGBoostError, ValueError) as error:
         raise _failure(error) from error
-    if job.is_stopping() and not parameters.save_on_termination:
+    if cluster.any(job.is_stopping()) and not parameters.save_on_termination:
         raise JobFailed("The training job was stopped before its last round.")
+    if not cluster.is_first:
+        return
     # Through the buffer, since a file name without an ending makes the library warn that it guesses the format.
     (job.model_dir / MODEL_NAME).write_bytes(booster.save_raw("ubj"))
 
@@ -71,7 +86,8 @@ def _learn(
     train_rows: list[Examples],
     validation_rows: list[Examples] | None,
     parameters: XgboostParameters,
-    is_stopping: Callable[[], bool],
+    job: Job,
+    cluster: Cluster,
 ) -> xgboost.Booster:
     first, second = training_matrices(train_rows, validation_rows, parameters)
     train_rows.clear()  # the matrices hold the data now
@@ -80,7 +96,11 @@ def _learn(
     if second is not None:
         _say(f"Validation matrix has {second.num_row()} rows")
         watched.append((second, "validation"))
-    callbacks: list[TrainingCallback] = [_RoundsInLog(), _EndWhenStopped(is_stopping)]
+    before, done = _checkpoint(job)
+    callbacks: list[TrainingCallback] = [_RoundsInLog(done), _EndWhenStopped(job.is_stopping, cluster)]
+    checkpoints = xgboost_checkpoints.folder(job)
+    if checkpoints is not None and cluster.is_first:
+        callbacks.append(xgboost_checkpoints.KeepCheckpoints(checkpoints, done, parameters.rounds))
     if parameters.early_stopping_rounds is not None and second is not None:
         callbacks.append(_early_stopping(parameters, parameters.early_stopping_rounds))
     elif parameters.early_stopping_rounds is not None:
@@ -88,12 +108,23 @@ def _learn(
     return xgboost.train(
         parameters.booster,
         first,
-        num_boost_round=parameters.rounds,
+        num_boost_round=max(0, parameters.rounds - done),
         evals=watched,
         custom_metric=own_metrics(parameters.own_metrics),
+        xgb_model=before,
         callbacks=callbacks,
         verbose_eval=False,
     )
+
+
+def _checkpoint(job: Job) -> tuple[xgboost.Booster | None, int]:
+    """The model to go on from and how many rounds it has had."""
+    place = xgboost_checkpoints.folder(job)
+    found = xgboost_checkpoints.latest(place) if place is not None else None
+    if found is None:
+        return None, 0
+    _say(f"Checkpoint loaded: training goes on after {found[1]} rounds.")
+    return found
 
 
 def _early_stopping(parameters: XgboostParameters, rounds: int) -> EarlyStopping:
@@ -110,8 +141,13 @@ def _early_stopping(parameters: XgboostParameters, rounds: int) -> EarlyStopping
 class _RoundsInLog(TrainingCallback):
     """One line a round, ``[0]#011train-logloss:0.65000#011validation-logloss:0.66000``.
 
-    ``#011`` is a tab as SageMaker's logs show it, and what the regular expressions of its metrics look for.
+    ``#011`` is a tab as SageMaker's logs show it, and what the regular expressions of its metrics look for. ``done`` rounds
+    were trained before.
     """
+
+    def __init__(self, done: int) -> None:
+        super().__init__()
+        self._done = done
 
     def after_iteration(self, model: xgboost.Booster, epoch: int, evals_log: Mapping[str, Any]) -> bool:
         shown = [
@@ -119,7 +155,7 @@ class _RoundsInLog(TrainingCallback):
             for channel, metrics in evals_log.items()
             for metric, values in metrics.items()
         ]
-        print(f"[{epoch}]{''.join(shown)}", flush=True)
+        print(f"[{self._done + epoch}]{''.join(shown)}", flush=True)
         return False
 
 
@@ -129,13 +165,15 @@ def _rounded(value: float | tuple[float, float]) -> str:
 
 
 class _EndWhenStopped(TrainingCallback):
-    """After SIGTERM (StopTrainingJob), training ends with the round that runs."""
+    """After SIGTERM (StopTrainingJob), training ends with the round that runs, on all hosts with the same one."""
 
-    def __init__(self, is_stopping: Callable[[], bool]) -> None:
+    def __init__(self, is_stopping: Callable[[], bool], cluster: Cluster) -> None:
+        super().__init__()
         self._is_stopping = is_stopping
+        self._cluster = cluster
 
     def after_iteration(self, model: xgboost.Booster, epoch: int, evals_log: Mapping[str, Any]) -> bool:
-        return self._is_stopping()
+        return self._cluster.any(self._is_stopping())
 
 
 def _check_labels(pieces: list[Examples], parameters: XgboostParameters) -> None:

@@ -1,0 +1,85 @@
+"""What a user of the sagemaker SDK v2 writes to tune hyperparameters: fit, wait, analytics, attach, the best estimator, warm start.
+
+Run by ``test_sagemaker_sdk_v2_tuning.py`` in that SDK's own environment, unmodified against AWS_ENDPOINT_URL.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import boto3
+import numpy as np
+import sagemaker
+from sagemaker.estimator import Estimator
+from sagemaker.inputs import TrainingInput
+from sagemaker.tuner import (
+    ContinuousParameter,
+    HyperparameterTuner,
+    IntegerParameter,
+    WarmStartConfig,
+    WarmStartTypes,
+)
+
+role, bucket, work = sys.argv[1], sys.argv[2], Path(sys.argv[3])
+session = sagemaker.Session(boto3.Session(), default_bucket=bucket)
+
+random = np.random.default_rng(1)
+features = random.normal(size=(400, 4))
+labels = (features[:, 0] - features[:, 1] > 0).astype(int)
+rows = np.column_stack([labels, features])
+inputs = {}
+for name, part in (("train", rows[:300]), ("validation", rows[300:])):
+    np.savetxt(work / f"{name}.csv", part, delimiter=",", fmt="%g")
+    uploaded = session.upload_data(str(work / f"{name}.csv"), key_prefix=f"tune/{name}")
+    inputs[name] = TrainingInput(uploaded, content_type="csv")
+
+
+def tuner(**settings: object) -> HyperparameterTuner:
+    estimator = Estimator(
+        sagemaker.image_uris.retrieve("xgboost", session.boto_region_name, "1.7-1"),
+        role,
+        instance_count=1,
+        instance_type="ml.m5.large",
+        output_path=f"s3://{bucket}/tune/output",
+        sagemaker_session=session,
+        hyperparameters={"objective": "binary:logistic", "num_round": 5},
+    )
+    ranges = {"eta": ContinuousParameter(0.01, 0.9), "max_depth": IntegerParameter(1, 6)}
+    return HyperparameterTuner(
+        estimator,
+        "validation:rmse",
+        ranges,
+        objective_type="Minimize",
+        max_jobs=3,
+        max_parallel_jobs=3,
+        **settings,
+    )
+
+
+first = tuner(random_seed=3)
+first.fit(inputs)
+table = first.analytics().dataframe()
+attached = HyperparameterTuner.attach(first.latest_tuning_job.name, sagemaker_session=session)
+best = attached.best_estimator()
+again = tuner(
+    warm_start_config=WarmStartConfig(
+        WarmStartTypes.IDENTICAL_DATA_AND_ALGORITHM, parents={first.latest_tuning_job.name}
+    )
+)
+again.fit(inputs, job_name="sdk-v2-again")  # the SDK's own names differ by the minute only
+described = again.describe()
+
+print(
+    "RESULT "
+    + json.dumps(
+        {
+            "best": first.best_training_job(),
+            "values": table.set_index("TrainingJobName")["FinalObjectiveValue"].to_dict(),
+            "statuses": sorted(set(table["TrainingJobStatus"])),
+            "columns": sorted(table.columns),
+            "model": best.model_data,
+            "status": described["HyperParameterTuningJobStatus"],
+            "overall": described["OverallBestTrainingJob"]["FinalHyperParameterTuningJobObjectiveMetric"],
+        }
+    )
+)
