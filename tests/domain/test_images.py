@@ -40,7 +40,7 @@ def test_every_tag_of_xgboost_is_the_xgboost_algorithm(name: str, version: str) 
         (
             "huggingface-pytorch-training:2.0.0-transformers4.28.1-gpu-py310-cu118-ubuntu20.04",
             "huggingface",
-            "2.0.0-transformers4.28.1",
+            "4.28.1",
         ),
         ("sagemaker-base-python-310:1.0", "python", "1.0"),
     ],

@@ -78,7 +78,8 @@ def resolve(uri: str) -> Algorithm:
     framework = entry.get("framework", "")
     if "algorithm" in entry:
         return Algorithm(entry["algorithm"], image.tag.removesuffix("-py3").removesuffix("-cpu"), framework)
-    return Algorithm(framework, re.split(r"-[cg]pu\b|-py\d", image.tag)[0], framework, is_builtin=False)
+    version = re.split(r"-[cg]pu\b|-py\d", image.tag)[0].rpartition("-transformers")[2]
+    return Algorithm(framework, version, framework, is_builtin=False)
 
 
 @cache
