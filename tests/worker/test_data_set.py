@@ -28,11 +28,11 @@ def test_never_more_than_twice_the_matrix_is_held(
     tmp_path: Path, whole: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     random = np.random.default_rng(1)
-    rows = random.integers(0, 99, (8000, 400)) if whole else random.normal(size=(8000, 400))
+    rows = random.integers(0, 99, (3000, 200)) if whole else random.normal(size=(3000, 200))
     source = channel(tmp_path, "csv", csv(rows[:, 0], rows))
-    monkeypatch.setattr("stagedoor.worker.algorithms.examples.PIECE_BYTES", 100_000)
+    monkeypatch.setattr("stagedoor.worker.algorithms.examples.PIECE_BYTES", 20_000)
     tracemalloc.start()
-    found = read_data_set(source, 400)
+    found = read_data_set(source, 200)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert found.features.dtype == np.float32
@@ -41,9 +41,9 @@ def test_never_more_than_twice_the_matrix_is_held(
 
 
 def test_records_are_read_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = np.random.default_rng(2).normal(size=(8000, 400)).astype(np.float32)
+    rows = np.random.default_rng(2).normal(size=(3000, 200)).astype(np.float32)
     source = channel(tmp_path, "recordio-protobuf", dense_records(rows, rows[:, 0]))
-    monkeypatch.setattr("stagedoor.worker.algorithms.examples.PIECE_BYTES", 100_000)
+    monkeypatch.setattr("stagedoor.worker.algorithms.examples.PIECE_BYTES", 20_000)
     tracemalloc.start()
     found = read_data_set(source, None)
     _, peak = tracemalloc.get_traced_memory()

@@ -61,6 +61,15 @@ def test_clusters_are_as_tight_as_those_of_scikit_learn(
     assert "#test_score (algo-1) : ('msd', " in printed
 
 
+def test_the_metric_that_a_tuner_watches_is_logged(
+    job: AlgorithmJob, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job.channel("train", "text/csv;label_size=0", csv(blobs(60)))
+    job.channel("test", "text/csv;label_size=0", csv(blobs(60)))
+    job.train(k=2, feature_dim=3, _tuning_objective_metric="test:ssd")
+    assert logged(capsys.readouterr().out, "ssd", "test")
+
+
 def test_answers_equal_those_of_the_estimator(job: AlgorithmJob) -> None:
     rows = blobs()
     job.channel("train", None, dense_records(rows))

@@ -28,8 +28,6 @@ def check_mode(values: Values) -> None:
     wanted = _BOTH | (_SUPERVISED if mode == "supervised" else _WORD_VECTORS)
     for name in sorted(values.given - wanted):
         raise ClientError(f"Hyperparameter {name} cannot be used with mode {mode}")
-    if "batch_size" in values.given and mode != "batch_skipgram":
-        raise ClientError(f"Hyperparameter batch_size cannot be used with mode {mode}")
     if values.integer("min_char") > values.integer("max_char"):
         raise ClientError("Hyperparameter min_char must not be greater than max_char")
 

@@ -76,7 +76,8 @@ def _initial(
             scale = values.number(f"{part}_init_scale")
             return random.uniform(-scale, scale, shape).astype(np.float32)
         case "normal":
-            return random.normal(0, values.number(f"{part}_init_sigma"), shape).astype(np.float32)
+            with np.errstate(over="ignore"):  # what overflows is found when the loss is
+                return random.normal(0, values.number(f"{part}_init_sigma"), shape).astype(np.float32)
         case _:
             return np.full(shape, values.number(f"{part}_init_value"), dtype=np.float32)
 

@@ -208,6 +208,11 @@ class Values:
         value = self._values.get(name, [])
         return [str(word) for word in value] if isinstance(value, list) else [str(value)]
 
+    def tuned_metric(self) -> str | None:
+        """The metric that a tuner watches, without its channel: an algorithm computes it whatever else it was asked for."""
+        words = self.words("_tuning_objective_metric")
+        return words[0].rpartition(":")[2] if words else None
+
     def integer_or_none(self, name: str) -> int | None:
         """None: the algorithm is to choose."""
         value = self._values.get(name)

@@ -51,7 +51,8 @@ def train(job: Job) -> None:
         estimator = _reduced(centers, weights, k, run.values)
         _report(run, "train", data, estimator.cluster_centers_, ["msd"])
         if test is not None:
-            _report(run, "test", test, estimator.cluster_centers_, run.values.words("eval_metrics"))
+            wanted = {*run.values.words("eval_metrics"), run.values.tuned_metric()} & {"msd", "ssd"}
+            _report(run, "test", test, estimator.cluster_centers_, sorted(wanted))
         save_arrays(job.model_dir, {"centers": estimator.cluster_centers_.astype(np.float32)})
         save_estimator(job.model_dir, estimator)
 

@@ -73,7 +73,9 @@ def _report(run: TrainingRun, forest: RandomCutForest, test: DataSet) -> None:
     recall = hits / float(truth.sum()) if truth.any() else 0.0
     found: dict[str, Any] = {}
     wanted = run.values.words("eval_metrics")
-    if "accuracy" in wanted:
+    if run.values.tuned_metric() in ("precision", "recall", "f1"):
+        wanted = [*wanted, "precision_recall_fscore"]
+    if "accuracy" in wanted or run.values.tuned_metric() == "accuracy":
         found["accuracy"] = float((said == truth).mean())
     if "precision_recall_fscore" in wanted:
         score = float(f_score(np.array(precision), np.array(recall), 1.0))
