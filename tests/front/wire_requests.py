@@ -15,6 +15,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from stagedoor.testing import Server
+from stagedoor.wire import cbor
 
 
 @contextmanager
@@ -82,7 +83,11 @@ class Answer:
         text = body.decode("utf-8", "replace")
         self.code = headers.get("x-amzn-errortype", "").partition(":")[0]
         self.message = ""
-        if text.startswith("{"):
+        if headers.get("content-type") == "application/cbor":
+            document = cbor.load(body)
+            self.code = str(document.get("__type", "")).rpartition("#")[2]
+            self.message = str(document.get("message", ""))
+        elif text.startswith("{"):
             document = json.loads(text)
             self.code = self.code or document.get("__type", "").rpartition("#")[2]
             self.message = document.get("message") or document.get("Message") or ""

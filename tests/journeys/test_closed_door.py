@@ -261,10 +261,11 @@ def private(stagedoor: Server) -> str:
 
 
 MISSING = {
-    **dict.fromkeys(("sts", "iam"), (403, "MissingAuthenticationToken")),
+    **dict.fromkeys(("sts", "iam", "cloudwatch"), (403, "MissingAuthenticationToken")),
     **dict.fromkeys(("sagemaker", "logs"), (400, "MissingAuthenticationTokenException")),
     **dict.fromkeys(
-        ("lambda", "apigateway", "sagemaker-runtime"), (403, "MissingAuthenticationTokenException")
+        ("lambda", "apigateway", "sagemaker-runtime", "sagemaker-metrics"),
+        (403, "MissingAuthenticationTokenException"),
     ),
     "s3": (403, "AccessDenied"),
 }
