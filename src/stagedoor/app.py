@@ -28,12 +28,15 @@ from typing import IO, Any, cast
 import uvloop
 
 from stagedoor import __version__
+from stagedoor.authz import regions
 from stagedoor.authz.session_tokens import SessionTokens
 from stagedoor.domain import ids
 from stagedoor.domain.clock import SystemClock, iso8601_ms
+from stagedoor.domain.terminal import printable
+from stagedoor.engine.environments import Environments
 from stagedoor.engine.isolation import Isolation, Mode
 from stagedoor.engine.local import LocalEngine
-from stagedoor.front import regions
+from stagedoor.engine.runtimes import default_runtimes
 from stagedoor.front.access_log import AccessLog
 from stagedoor.front.held_answers import HeldAnswers
 from stagedoor.front.listener import SignedListener
@@ -49,6 +52,8 @@ from stagedoor.reconcile.jobs.act import JobReconciler
 from stagedoor.reconcile.jobs.slots import JobSlots
 from stagedoor.reconcile.loop import Loop
 from stagedoor.reconcile.model_files import ModelFiles
+from stagedoor.reconcile.processing.act import ProcessingJobs, ProcessingStores
+from stagedoor.reconcile.role_access import RoleAccess
 from stagedoor.reconcile.training.act import TrainingJobs, TrainingStores
 from stagedoor.reconcile.transform.act import TransformJobs, TransformStores
 from stagedoor.reconcile.tuning.act import TuningReconciler
@@ -58,7 +63,7 @@ from stagedoor.services.denials import Denials
 from stagedoor.services.lambda_.routing import resolver
 from stagedoor.services.principals import Principals, RootAccount, read_accounts
 from stagedoor.services.role_activity import RoleActivity
-from stagedoor.settings import Settings, address, has_tls, is_loopback, retry_delays_s
+from stagedoor.settings import Settings, address, has_tls, is_loopback, retry_delays_s, runtime_pythons
 from stagedoor.store.contents import Contents
 from stagedoor.store.function_packages import FunctionPackages
 from stagedoor.store.log_events import LogEvents
@@ -234,12 +239,12 @@ class Application:
         """Bind the listeners, then let the reconcilers make the world match the store. StartError names the port."""
         settings = self._settings
         house, engine = self._furnish()
-        public = PublicListener(house, self._health)
-        access_log = AccessLog(settings.data / "logs" / "access.jsonl", self._clock)
-        self._closing.callback(access_log.flush)
-        house = dataclasses.replace(house, try_method=public.try_method)
         logs = settings.data / "logs"
         denials = Denials(logs, house.principals, self._clock)
+        public = PublicListener(house, self._health, denials)
+        access_log = AccessLog(logs / "access.jsonl", self._clock)
+        self._closing.callback(access_log.flush)
+        house = dataclasses.replace(house, try_method=public.try_method)
         proxy = Proxy(self._ca, self.keys.proxy_password, Destinations(), offline=settings.offline)
         held = self._held_answers = HeldAnswers(house.records, settings.describe_hold_s)
         signed = SignedListener(
@@ -308,7 +313,14 @@ class Application:
             role_activity=RoleActivity(data / "logs"),
         )
         mode = cast(Mode, settings.isolation)
-        return house, LocalEngine(data / "scratch", mode=mode, private=[data])
+        return house, LocalEngine(
+            data / "scratch",
+            default_runtimes(runtime_pythons(settings)),
+            mode=mode,
+            private=[data],
+            memory_max_bytes=settings.workload_memory_max_bytes,
+            environments=Environments(data / "environments"),
+        )
 
     def _in_background(self, work: Callable[[], object]) -> None:
         """Do in a thread what nobody waits for; the server does not end in the middle of it."""
@@ -362,6 +374,9 @@ class Application:
         settings, records = self._settings, house.records
         logs = WorkerLogs(house.function_pools.log_writer, self._clock)
         model_files = ModelFiles(settings.data / "models", house.objects, house.contents)
+        access = RoleAccess(
+            house.principals.role_credentials, self._local, settings.allow_network, self._clock
+        )
         endpoints = EndpointReconciler(
             records,
             engine,
@@ -371,6 +386,7 @@ class Application:
             self._clock,
             start_timeout_s=settings.worker_start_timeout_s,
             invoke_timeout_s=settings.invoke_timeout_s,
+            access=access,
         )
         functions = FunctionReconciler(
             records,
@@ -384,7 +400,7 @@ class Application:
             ),
             self._clock,
         )
-        jobs = self._job_reconcilers(house, engine, logs, model_files)
+        jobs = self._job_reconcilers(house, engine, logs, model_files, access)
         tuning = TuningReconciler(records, house.log_events, self._clock)
 
         def on_output(workload_id: str, data: bytes) -> Awaitable[None] | None:
@@ -410,9 +426,14 @@ class Application:
         self._in_background(partial(sweep, house.objects, house.contents))
 
     def _job_reconcilers(
-        self, house: House, engine: LocalEngine, logs: WorkerLogs, model_files: ModelFiles
+        self,
+        house: House,
+        engine: LocalEngine,
+        logs: WorkerLogs,
+        model_files: ModelFiles,
+        access: RoleAccess,
     ) -> list[JobReconciler]:
-        """Training and transform jobs; they share the machine's cores."""
+        """Training, transform and processing jobs; they share the machine's cores."""
         settings, records, clock = self._settings, house.records, self._clock
         slots = JobSlots(settings.job_cores)
         training = TrainingJobs(
@@ -422,6 +443,7 @@ class Application:
             slots,
             clock,
             settings.data / "jobs" / "training",
+            access=access,
         )
         transform = TransformJobs(
             TransformStores(records, house.objects, house.contents, model_files),
@@ -431,8 +453,19 @@ class Application:
             clock,
             settings.data / "jobs" / "transform",
             start_timeout_s=settings.worker_start_timeout_s,
+            access=access,
         )
-        return [JobReconciler(kind, records, slots, clock) for kind in (training, transform)]
+        processing = ProcessingJobs(
+            ProcessingStores(records, house.objects, house.contents),
+            engine,
+            logs,
+            slots,
+            clock,
+            settings.data / "jobs" / "processing",
+            access,
+        )
+        kinds = (training, transform, processing)
+        return [JobReconciler(kind, records, slots, clock) for kind in kinds]
 
     def _write_instance(self, running: Running) -> None:
         path = self._settings.data / "stagedoor.json"
@@ -496,7 +529,7 @@ class _Sentence(logging.Formatter):
     """One sentence for a terminal; tracebacks go to the file alone."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return f"stagedoor: {record.getMessage()} (more: `stagedoor logs`)"
+        return f"stagedoor: {printable(record.getMessage())} (more: `stagedoor logs`)"
 
 
 def _log_to(directory: Path, level: str) -> None:

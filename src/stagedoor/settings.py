@@ -4,12 +4,13 @@
 """
 
 import dataclasses
+import difflib
 import ipaddress
 import math
 import re
 import tomllib
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -78,9 +79,14 @@ class Settings:
         "rung of `docs/guarantees.md` is missing), `none` (resource limits alone; trust what you run).",
         "auto",
     )
+    workload_memory_max_bytes: int = _doc(
+        "Memory of a model or job, with all that it starts; who uses more is ended. 0: nine tenths of what this machine "
+        "or its container has. (Functions have their `MemorySize`.)",
+        0,
+    )
     allow_network: str = _doc(
-        "Functions that may open connections to anywhere: names separated by commas, `*` stands for any letters. "
-        "All others reach this server's signed listener and nothing else.",
+        "Functions, and jobs and models with code of one's own, that may open connections to anywhere: names separated by "
+        "commas, `*` stands for any letters. All others reach this server's signed listener and nothing else.",
         "",
     )
     invoke_body_max_bytes: int = _doc("Largest InvokeEndpoint body.", 6_291_456)
@@ -99,6 +105,11 @@ class Settings:
         "Pauses before the two retries of an asynchronous invocation that failed, separated by a comma.",
         "60,120",
     )
+    runtime_pythons: str = _doc(
+        "Pythons of other environments for runtimes of jobs and models: `sklearn=/PATH/bin/python,pytorch=…`. The names are "
+        "`sklearn`, `pytorch`, `huggingface` and `xgboost`; a runtime that is not named is the server's own Python.",
+        "",
+    )
     job_cores: int = _doc(
         "Cores that jobs share; a job has as many as its instances have vCPUs. 0: all of the machine.", 0
     )
@@ -106,6 +117,13 @@ class Settings:
     root_secret_access_key: str = _doc("Root secret access key; made at the first start when empty.", "")
     log_level: str = _doc("Level of the server's own log: `debug`, `info`, `warning`, `error`.", "info")
 
+
+# Variables that are no settings: Kubernetes and container links make them for a service of this name, the others are the
+# tests' own.
+_FOREIGN_VARIABLE = re.compile(
+    r"STAGEDOOR_(SERVICE_HOST|SERVICE_PORT\w*|PORT|PORT_\d+_(TCP|UDP)\w*|CHROMIUM|TEST_\w+)"
+)
+RUNTIME_NAMES = ("sklearn", "pytorch", "huggingface", "xgboost")
 
 _NUMBERS = [name for name, wanted in typing.get_type_hints(Settings).items() if wanted in (int, float)]
 _SWITCHES = {
@@ -157,6 +175,7 @@ def _check(settings: Settings) -> None:
     if bool(settings.root_access_key_id) != bool(settings.root_secret_access_key):
         raise SettingError("root_access_key_id and root_secret_access_key go together: set both or neither.")
     retry_delays_s(settings)
+    runtime_pythons(settings)
 
 
 def _check_listeners(settings: Settings) -> None:
@@ -212,6 +231,24 @@ def retry_delays_s(settings: Settings) -> tuple[float, ...]:
         raise SettingError(f"function_retry_delays_s = {text!r} is not numbers with commas.") from error
 
 
+def runtime_pythons(settings: Settings) -> dict[str, Path]:
+    """``runtime_pythons`` by name of the runtime. SettingError for a name or a file that is not there."""
+    found: dict[str, Path] = {}
+    for part in filter(None, map(str.strip, settings.runtime_pythons.split(","))):
+        name, separator, text = part.partition("=")
+        path = Path(text).expanduser()
+        if name not in RUNTIME_NAMES or not separator:
+            raise SettingError(
+                f"runtime_pythons = {part!r} is not NAME=PYTHON; the names are {', '.join(RUNTIME_NAMES)}."
+            )
+        if not path.is_absolute() or not path.is_file():
+            raise SettingError(
+                f"runtime_pythons = {part!r}: {text or 'nothing'} is not the path of a Python."
+            )
+        found[name] = path
+    return found
+
+
 def load(flags: Mapping[str, Any], environment: Mapping[str, str], file: Path | None = None) -> Settings:
     """Put the value together; ``flags`` that are None were not given. SettingError names what is wrong."""
     types = typing.get_type_hints(Settings)
@@ -225,8 +262,9 @@ def load(flags: Mapping[str, Any], environment: Mapping[str, str], file: Path | 
             if name not in types:
                 raise SettingError(f"{file} sets {name!r}, which is no setting. See docs/settings.md.")
             values[name] = _convert(name, value, types[name], str(file))
+    _refuse_unknown_variables(types, environment)
     for name, wanted in types.items():
-        variable = f"STAGEDOOR_{name.upper()}"
+        variable = _variable(name)
         if environment.get(variable):
             values[name] = _convert(name, environment[variable], wanted, variable)
     for name, value in flags.items():
@@ -237,10 +275,29 @@ def load(flags: Mapping[str, Any], environment: Mapping[str, str], file: Path | 
     return settings
 
 
+def _variable(name: str) -> str:
+    return f"STAGEDOOR_{name.upper()}"
+
+
+def _refuse_unknown_variables(names: Iterable[str], environment: Mapping[str, str]) -> None:
+    """A misspelt setting would leave its default in force, and nobody would know."""
+    known = {_variable(name) for name in names}
+    for variable in sorted(environment):
+        if not variable.startswith("STAGEDOOR_") or not environment[variable] or variable in known:
+            continue
+        if _FOREIGN_VARIABLE.fullmatch(variable):
+            continue
+        near = difflib.get_close_matches(variable.upper(), known, 1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise SettingError(
+            f"{variable} is set, which is no setting: {hint}docs/settings.md has them all. Unset it to go on."
+        )
+
+
 def documentation() -> list[tuple[str, str, str, str]]:
     """For ``docs/settings.md``: (name, variable, default, text) of every setting."""
     rows: list[tuple[str, str, str, str]] = []
     for item in dataclasses.fields(Settings):
         default = "" if item.default is dataclasses.MISSING else str(item.default)
-        rows.append((item.name, f"STAGEDOOR_{item.name.upper()}", default, item.metadata["doc"]))
+        rows.append((item.name, _variable(item.name), default, item.metadata["doc"]))
     return rows

@@ -10,6 +10,7 @@ own, to stop, kill and start again.
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -111,6 +112,13 @@ class Server:
         finally:
             self._process = None
 
+    def close(self) -> None:
+        """SIGKILL, and remove what a killed server leaves outside of its data directory: the folder of its sockets."""
+        self.kill()
+        sockets = self.data / "scratch" / ".sockets"
+        if sockets.is_symlink():
+            shutil.rmtree(sockets.readlink(), ignore_errors=True)
+
     @property
     def environment(self) -> dict[str, str]:
         """What `stagedoor env` prints: for clients in processes of their own."""
@@ -163,4 +171,4 @@ def stagedoor_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
 
     yield make
     for server in made:
-        server.kill()
+        server.close()

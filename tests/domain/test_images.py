@@ -25,7 +25,29 @@ REGISTRY = "683313688378.dkr.ecr.us-east-1.amazonaws.com"
     ],
 )
 def test_every_tag_of_xgboost_is_the_xgboost_algorithm(name: str, version: str) -> None:
-    assert images.resolve(f"{REGISTRY}/{name}") == images.Algorithm("xgboost", version)
+    assert images.resolve(f"{REGISTRY}/{name}") == images.Algorithm("xgboost", version, "xgboost")
+
+
+@pytest.mark.parametrize(
+    ("name", "framework", "version"),
+    [
+        ("sagemaker-scikit-learn:0.23-1-cpu-py3", "sklearn", "0.23-1"),
+        ("sagemaker-scikit-learn:1.2-1", "sklearn", "1.2-1"),
+        ("sagemaker-pytorch:0.4.0-cpu-py3", "pytorch", "0.4.0"),
+        ("pytorch-training:2.0.0-cpu-py310", "pytorch", "2.0.0"),
+        ("pytorch-training:2.3.0-gpu-py311-cu121-ubuntu20.04-sagemaker", "pytorch", "2.3.0"),
+        ("pytorch-inference:2.0.0-cpu-py310-ubuntu20.04-sagemaker", "pytorch", "2.0.0"),
+        (
+            "huggingface-pytorch-training:2.0.0-transformers4.28.1-gpu-py310-cu118-ubuntu20.04",
+            "huggingface",
+            "2.0.0-transformers4.28.1",
+        ),
+        ("sagemaker-base-python-310:1.0", "python", "1.0"),
+    ],
+)
+def test_images_of_frameworks_are_runtimes_for_scripts(name: str, framework: str, version: str) -> None:
+    expected = images.Algorithm(framework, version, framework, is_builtin=False)
+    assert images.resolve(f"{REGISTRY}/{name}") == expected
 
 
 @pytest.mark.parametrize(
@@ -62,9 +84,10 @@ def test_the_account_and_region_of_the_registry_do_not_matter() -> None:
 @pytest.mark.parametrize(
     ("uri", "text"),
     [
-        (f"{REGISTRY}/pytorch-inference:2.0.0-cpu-py310", "PyTorch"),
         (f"{REGISTRY}/lda:1", "LDA"),
         (f"{REGISTRY}/kmeans:1.7-1", "no tag 1.7-1"),
+        (f"{REGISTRY}/tensorflow-inference:2.12.1-cpu", "TensorFlow"),
+        (f"{REGISTRY}/sagemaker-scikit-learn:newest", "no tag newest"),
         (f"{REGISTRY}/sagemaker-xgboost:gpu-nightly", "no tag gpu-nightly"),
         (f"{REGISTRY}/my-own-model:1", "not one of those"),
         ("docker.io/library/python:3.11", "not an Amazon ECR image URI"),

@@ -27,15 +27,17 @@ FOREVER_S = 1_000.0
         (SDK_V1, True),
         (WAITER, True),
         (WAITER.replace("m/E,e,Z,B,b,N", "m/B"), True),
-        (BOTO3, False),
+        (BOTO3, None),
         (SDK_V1.replace("1.72.0", "2.257.7"), False),
-        (SDK_V1.replace("1.72.0", "3.27.0"), False),
+        (f"{BOTO3} lib/AWS-SageMaker-Python-SDK#2.257.7", False),
+        (f"{BOTO3} lib/AWS-SageMaker-Python-SDK#3.27.0", False),
+        (f"{BOTO3} lib/AWS-SageMakerCore#1.0.30", False),
         (f"{SDK_V1} app/stagedoor-no-hold", False),
-        ("", False),
-        ("xm/B", False),
+        ("", None),
+        ("xm/B", None),
     ],
 )
-def test_only_clients_that_are_known_to_sleep_are_held(user_agent: str, waits: bool) -> None:
+def test_a_user_agent_says_whether_its_client_sleeps(user_agent: str, waits: bool | None) -> None:
     assert waits_long(user_agent) is waits
 
 
@@ -128,7 +130,7 @@ def test_the_end_of_the_server_lets_all_answers_go(tmp_path: Path) -> None:
         await desk.until(lambda: desk.looks == 1)
         desk.held.release()
         assert (await asked)["TrainingJobStatus"] == "InProgress"
-        assert not desk.held.holds("DescribeTrainingJob", {"TrainingJobStatus": "InProgress"}, SDK_V1)
+        assert not desk.held.holds("DescribeTrainingJob", {"TrainingJobStatus": "InProgress"}, "AKIA", SDK_V1)
 
     tell(tmp_path, story)
 
@@ -136,13 +138,41 @@ def test_the_end_of_the_server_lets_all_answers_go(tmp_path: Path) -> None:
 def test_what_has_ended_is_told_at_once_and_a_setting_turns_it_all_off(tmp_path: Path) -> None:
     async def story(desk: Counter) -> None:
         held = desk.held
-        assert held.holds("DescribeTrainingJob", {"TrainingJobStatus": "InProgress"}, SDK_V1)
-        assert held.holds("DescribeEndpoint", {"EndpointStatus": "Creating"}, WAITER)
-        assert not held.holds("DescribeTrainingJob", {"TrainingJobStatus": "Completed"}, SDK_V1)
-        assert not held.holds("DescribeEndpoint", {"EndpointStatus": "InService"}, SDK_V1)
-        assert not held.holds("DescribeModel", {"ModelName": "m"}, SDK_V1)
+        assert held.holds("DescribeTrainingJob", {"TrainingJobStatus": "InProgress"}, "AKIA", SDK_V1)
+        assert held.holds("DescribeEndpoint", {"EndpointStatus": "Creating"}, "AKIA", WAITER)
+        assert not held.holds("DescribeTrainingJob", {"TrainingJobStatus": "Completed"}, "AKIA", SDK_V1)
+        assert not held.holds("DescribeEndpoint", {"EndpointStatus": "InService"}, "AKIA", SDK_V1)
+        assert not held.holds("DescribeModel", {"ModelName": "m"}, "AKIA", SDK_V1)
         off = HeldAnswers(desk.records, 0)
-        assert not off.holds("DescribeTrainingJob", {"TrainingJobStatus": "InProgress"}, SDK_V1)
+        assert not off.holds("DescribeTrainingJob", {"TrainingJobStatus": "InProgress"}, "AKIA", SDK_V1)
+
+    tell(tmp_path, story)
+
+
+MADE_UP = "xgboost-2026-01-31-23-59-59-123"
+
+
+@pytest.mark.parametrize(
+    ("name", "created_by", "asked_by", "held"),
+    [
+        (MADE_UP, BOTO3, BOTO3, True),
+        (MADE_UP, BOTO3, BOTO3.replace("E,e,Z,b,N", "b,E"), True),
+        ("my-job", BOTO3, BOTO3, False),
+        (MADE_UP.removesuffix("-123"), BOTO3, BOTO3, False),
+        (MADE_UP, SDK_V1.replace("1.72.0", "2.257.7"), BOTO3, False),
+        (MADE_UP, BOTO3, BOTO3.replace("3.11.7", "3.12.1"), False),
+        (MADE_UP, BOTO3, f"{BOTO3} app/stagedoor-no-hold", False),
+    ],
+)
+def test_version_1_of_the_sdk_is_known_by_the_names_it_makes_up(
+    tmp_path: Path, name: str, created_by: str, asked_by: str, held: bool
+) -> None:
+    async def story(desk: Counter) -> None:
+        answers, in_progress = desk.held, {"TrainingJobStatus": "InProgress"}
+        assert not answers.holds("DescribeTrainingJob", in_progress, "AKIA", asked_by)
+        answers.note("CreateTrainingJob", {"TrainingJobName": name}, "AKIA", created_by)
+        assert answers.holds("DescribeTrainingJob", in_progress, "AKIA", asked_by) is held
+        assert not answers.holds("DescribeTrainingJob", in_progress, "AKIB", asked_by)
 
     tell(tmp_path, story)
 

@@ -359,18 +359,69 @@ def test_case_25_without_list_bucket_a_missing_key_is_forbidden(stagedoor: Serve
     assert refusal(lister.get_object, Bucket=bucket, Key="missing")[:2] == (404, "NoSuchKey")
 
 
-@pytest.mark.parametrize(
-    "member",
-    [{"authorizationType": "AWS_IAM"}, {"authorizationType": "NONE", "apiKeyRequired": True}],
-)
-def test_case_26_a_method_that_could_not_be_protected_is_not_made(
-    stagedoor: Server, member: dict[str, Any]
-) -> None:
-    """This release has neither API keys nor AWS_IAM methods: who asks for them gets no method that is open instead."""
-    client = stagedoor.client("apigateway")
-    api = client.create_rest_api(name=unique("guarded"))
-    place = {"restApiId": api["id"], "resourceId": api["rootResourceId"], "httpMethod": "GET"}
-    status, code, _ = refusal(client.put_method, **place, **member)
-    assert (status, code) == (400, "BadRequestException")
-    assert refusal(client.get_method, **place)[0] == 404
-    client.delete_rest_api(restApiId=api["id"])
+class TestCase26ProtectedMethods:
+    """More of it, with functions behind the methods, is in ``public.test_protected_methods``."""
+
+    @pytest.fixture
+    def client(self, stagedoor: Server) -> Any:
+        return stagedoor.client("apigateway")
+
+    @pytest.fixture
+    def make_method(
+        self, client: Any, stagedoor: Server
+    ) -> Iterator[Callable[..., tuple[str, Callable[..., Any]]]]:
+        made: list[str] = []
+
+        def make(**protection: Any) -> tuple[str, Callable[..., Any]]:
+            """A deployed method that answers by itself; the API's id, and what calls it."""
+            api = client.create_rest_api(name=unique("guarded"))
+            made.append(api["id"])
+            place = {"restApiId": api["id"], "resourceId": api["rootResourceId"], "httpMethod": "GET"}
+            client.put_method(**place, **({"authorizationType": "NONE"} | protection))
+            client.put_method_response(**place, statusCode="200")
+            client.put_integration(
+                **place, type="MOCK", requestTemplates={"application/json": '{"statusCode": 200}'}
+            )
+            client.put_integration_response(**place, statusCode="200")
+            client.create_deployment(restApiId=api["id"], stageName="prod")
+
+            def call(**headers: str) -> tuple[int, Any]:
+                url = f"{stagedoor.public}/_aws/execute-api/{api['id']}/prod/"
+                names = {name.replace("_", "-"): value for name, value in headers.items()}
+                try:
+                    with urllib.request.urlopen(urllib.request.Request(url, headers=names)) as answer:
+                        return answer.status, None
+                except urllib.error.HTTPError as error:
+                    return error.code, json.loads(error.read())
+
+            return api["id"], call
+
+        yield make
+        for api_id in made:
+            client.delete_rest_api(restApiId=api_id)
+
+    def test_case_26_a_stage_that_wants_a_key(self, client: Any, make_method: Callable[..., Any]) -> None:
+        api_id, call = make_method(apiKeyRequired=True)
+        forbidden = (403, {"message": "Forbidden"})
+        assert call() == call(X_Api_Key="x" * 40) == call(X_Api_Key="") == forbidden
+        key = client.create_api_key(name=unique("key"), enabled=True)
+        assert call(X_Api_Key=key["value"]) == forbidden
+        plan = client.create_usage_plan(name=unique("plan"), apiStages=[{"apiId": api_id, "stage": "prod"}])
+        client.create_usage_plan_key(usagePlanId=plan["id"], keyId=key["id"], keyType="API_KEY")
+        assert call(X_Api_Key=key["value"])[0] == 200
+        client.delete_api_key(apiKey=key["id"])
+        assert call(X_Api_Key=key["value"]) == forbidden
+
+    def test_case_26_a_method_that_wants_a_signature(self, make_method: Callable[..., Any]) -> None:
+        _, call = make_method(authorizationType="AWS_IAM")
+        assert call() == (403, {"message": "Missing Authentication Token"})
+
+    def test_case_26_a_throttled_stage(self, client: Any, make_method: Callable[..., Any]) -> None:
+        api_id, call = make_method()
+        patch = [
+            {"op": "replace", "path": "/*/*/throttling/burstLimit", "value": "1"},
+            {"op": "replace", "path": "/*/*/throttling/rateLimit", "value": "0.001"},
+        ]
+        client.update_stage(restApiId=api_id, stageName="prod", patchOperations=patch)
+        assert call()[0] == 200
+        assert call() == (429, {"message": "Too Many Requests"})

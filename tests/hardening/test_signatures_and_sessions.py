@@ -21,8 +21,7 @@ from front.wire_requests import CALLS, Signed, clock_off_by
 from services.identities import make_role, make_user, unique
 
 from stagedoor.authz import chunked, session_tokens, sigv4
-from stagedoor.front import authenticate
-from stagedoor.services import principals
+from stagedoor.services import principals, signers
 from stagedoor.testing import Server
 
 
@@ -329,5 +328,5 @@ def test_case_15_signatures_are_compared_in_constant_time() -> None:
                 named = {name for side in (node.left, *node.comparators) for name in whole_names(side)}
                 assert not named & suspicious, f"{module.__name__}:{node.lineno}"
     assert "compare_digest" in inspect.getsource(sigv4)
-    assert "UNKNOWN_SECRET" in inspect.getsource(authenticate)
+    assert "UNKNOWN_SECRET" in inspect.getsource(signers)
     assert len(principals.UNKNOWN_SECRET) >= 40

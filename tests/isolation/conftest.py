@@ -15,7 +15,10 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
     if sys.platform != "linux":
         pytest.skip("this system has no sandbox that user code is put into")
     data = tmp_path_factory.mktemp("server") / "data"
-    server = Server(data, {"STAGEDOOR_ALLOW_NETWORK": "outgoing-*"}).start()
+    server = Server(
+        data,
+        {"STAGEDOOR_ALLOW_NETWORK": "outgoing-*", "STAGEDOOR_WORKLOAD_MEMORY_MAX_BYTES": str(2**30)},
+    ).start()
     try:
         document = {
             "Version": "2012-10-17",
@@ -37,3 +40,4 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
         yield found
     finally:
         server.stop()
+        server.close()

@@ -230,7 +230,7 @@ def test_a_memory_hog_is_ended_also_when_a_child_is_the_hog(target: Target) -> N
 
 
 def test_much_output_does_not_stay_in_the_servers_memory(target: Target) -> None:
-    source = "import os\ndef handler(event, context):\n    line = b'x' * 262_000 + b'\\n'\n    for _ in range(1_000):\n        os.write(1, line)\n    return 'printed'\n"
+    source = "import os\ndef handler(event, context):\n    line = b'x' * 262_000 + b'\\n'\n    for _ in range(4_100):\n        os.write(1, line)\n    return 'printed'\n"
     target.create("loud", source, Timeout=300)
     peak, over = target.rss_bytes(), threading.Event()
     before = peak

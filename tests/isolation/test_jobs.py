@@ -27,12 +27,20 @@ pytestmark = pytest.mark.skipif(
 Story = Callable[[LocalEngine, Told], Awaitable[None]]
 
 
-def run(tmp_path: Path, story: Story, mode: Mode = "auto", *path: Path) -> None:
+def run(
+    tmp_path: Path, story: Story, mode: Mode = "auto", *path: Path, memory_max_bytes: int | None = None
+) -> None:
     data = tmp_path / "data"
     data.mkdir()
     (data / "keys.json").write_text("secret")
     runtime = Runtime(path=(houses.PROBES, *path))
-    engine = LocalEngine(data / "scratch", {"plain": runtime}, mode=mode, private=[data])
+    engine = LocalEngine(
+        data / "scratch",
+        {"plain": runtime},
+        mode=mode,
+        private=[data],
+        memory_max_bytes=memory_max_bytes,
+    )
     houses.run(engine, lambda _, told: story(engine, told))
 
 
@@ -174,6 +182,46 @@ while True:
         assert tag not in descendants.tagged()
         assert not any(map(houses.is_alive, pids))
 
+    run(tmp_path, story)
+
+
+def test_a_memory_hog_ends_alone_also_when_its_children_are_the_hog(tmp_path: Path) -> None:
+    async def story(engine: LocalEngine, told: Told) -> None:
+        hog = "import time\nheld = [b'x' * 2**20 for _ in range(200)]\ntime.sleep(60)\n"
+        # Each child stays below the limit; together they are beyond it.
+        family = f"import subprocess\nfor _ in range(4): subprocess.Popen([sys.executable, '-c', {hog!r}])\n"
+        neighbour = await engine.start(houses.job("neighbour", "never_stop"))
+        for name, code in (("itself", hog.replace("200", "600")), ("family", family + "while True: pass\n")):
+            await engine.start(hostile(name, code))
+        assert await told.exit_of("itself") == -9
+        assert await told.exit_of("family") == -9
+        assert houses.is_alive(neighbour.pid or 0)
+
+    run(tmp_path, story, memory_max_bytes=512 * 2**20)
+
+
+def test_a_job_sees_no_secret_and_no_socket_of_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(engine: LocalEngine, told: Told) -> None:
+        if not {"private-root", "landlock-files"} & set((await engine.isolation()).rungs):
+            pytest.skip(str((await engine.isolation()).missing))
+        model = await engine.start(houses.model("m"))
+        folder = Path(model.address.removeprefix("unix:")).parent
+        code = f"""
+import glob
+result = [attempt(lambda: connect_unix({model.address.removeprefix("unix:")!r})), attempt(lambda: os.listdir("{folder}"))]
+shown = " ".join(os.environ.values())
+for path in glob.glob("/proc/*/environ") + glob.glob("/proc/*/cmdline"):
+    shown += attempt(lambda: open(path, "rb").read())
+result.append([word for word in ("unlikely-secret", "PYTEST_CURRENT_TEST") if word in shown])
+"""
+        socket, listing, words = await results(engine, told, hostile("j", code))
+        assert failed(socket), socket
+        assert failed(listing), listing
+        assert words == []
+
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "unlikely-secret")
     run(tmp_path, story)
 
 

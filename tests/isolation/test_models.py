@@ -6,6 +6,7 @@ import io
 import json
 import pickle
 import tarfile
+import threading
 import time
 import zipfile
 from collections.abc import Callable
@@ -89,11 +90,11 @@ def _role(target: Target) -> str:
     return arn
 
 
-def failure(target: Target, name: str, archive: bytes) -> str:
+def failure(target: Target, name: str, archive: bytes, patience_s: float = 60) -> str:
     """The FailureReason of an endpoint with this model data; it must fail."""
     make_endpoint(target, name, archive)
     sagemaker = target.server.client("sagemaker")
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + patience_s
     while time.monotonic() < deadline:
         found = sagemaker.describe_endpoint(EndpointName=name)
         if found["EndpointStatus"] != "Creating":
@@ -104,27 +105,93 @@ def failure(target: Target, name: str, archive: bytes) -> str:
     raise AssertionError("still Creating")
 
 
-def test_a_pickle_runs_only_where_nothing_can_be_reached(target: Target) -> None:
+def test_case_30_a_pickle_runs_only_where_nothing_can_be_reached(target: Target) -> None:
     needs(target, "private-root", "landlock-files")
     data = str(target.data)
+    sockets = str((target.data / "scratch" / ".sockets").readlink())
     code = f"""
 result = [attempt(action) for action in (
     lambda: read({data!r} + "/keys.json"),
     lambda: read({data!r} + "/state.sqlite"),
+    lambda: os.listdir({sockets!r}),
     lambda: read("/proc/{target.pid}/environ"),
+    lambda: read("/proc/{target.pid}/mem"),
     lambda: write({data!r} + "/written"),
     lambda: write("/usr/written"),
     lambda: connect_tcp({target.port("api")}),
     lambda: connect_tcp(80, "169.254.169.254"),
     lambda: os.kill({target.pid}, 9),
 )]
-result = [outcome[:60] for outcome in result]
+result = [outcome[:25] for outcome in result]
 """
     reason = failure(target, "pickled", tar(("xgboost-model", pickle.dumps(RunsCode(code)))))
-    outcomes = json.loads(base64.b64decode(reason.partition("<<")[2].partition(">>")[0]))
-    assert len(outcomes) == 8
+    outcomes = _told(reason)
+    assert len(outcomes) == 10
     assert all(map(failed, outcomes)), outcomes
     assert not (target.data / "written").exists()
+
+
+def _told(reason: str) -> Any:
+    """What ``RunsCode`` found, out of the FailureReason."""
+    return json.loads(base64.b64decode(reason.partition("<<")[2].partition(">>")[0]))
+
+
+def test_case_30_a_pickle_sees_no_secret_and_no_other_process(target: Target) -> None:
+    needs(target, "own-process-numbers")
+    code = """
+import glob
+texts = []
+for path in glob.glob("/proc/*/environ") + glob.glob("/proc/*/cmdline"):
+    outcome = attempt(lambda: open(path, "rb").read().decode("latin-1"))
+    texts.append(outcome)
+result = [" ".join(os.environ) + " ".join(os.environ.values()), texts, len(glob.glob("/proc/[0-9]*"))]
+result[1] = [any(word in text for text in texts) for word in ("stagedoor up", "--data")]
+result[0] = [word in result[0] for word in ("SECRET", "session_secret", "AKIA", "ASIA")]
+"""
+    words, shown, processes = _told(
+        failure(target, "curious", tar(("xgboost-model", pickle.dumps(RunsCode(code)))))
+    )
+    assert words == [False] * 4
+    assert shown == [False] * 2
+    assert processes <= 3
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"),
+    [
+        # Each round doubles them; the pauses leave the cores to the other tests.
+        ("forks", "import time\nwhile True:\n    os.fork()\n    time.sleep(0.2)\nresult = 1"),
+        ("memory", "held = []\nwhile True:\n    held.append(b'x' * 2**22)\nresult = 1"),
+        (
+            "prints",
+            "line = b'x' * 262_000 + b'\\n'\nfor _ in range(4_100):\n    os.write(1, line)\nresult = 1",
+        ),
+    ],
+    ids=["forks", "memory", "prints"],
+)
+def test_case_30_a_pickle_that_takes_all_it_can_ends_alone(target: Target, kind: str, code: str) -> None:
+    needs(target, "process-limit")
+    peak, over = target.rss_bytes(), threading.Event()
+    before = peak
+
+    def watch() -> None:
+        nonlocal peak
+        while not over.wait(0.05):
+            peak = max(peak, target.rss_bytes())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        reason = failure(target, kind, tar(("xgboost-model", pickle.dumps(RunsCode(code)))), 240)
+    finally:
+        over.set()
+        watcher.join()
+    assert peak < before + 96 * 2**20
+    if kind != "prints":
+        # The fork bomb gets no more processes, or is ended for having too many; the hog is ended.
+        assert "Resource temporarily unavailable" in reason or "signal 9" in reason
+    assert target.run("result = 5") == 5
+    target.server.client("logs").delete_log_group(logGroupName=f"/aws/sagemaker/Endpoints/{kind}")
 
 
 def _many_entries() -> bytes:
@@ -154,7 +221,17 @@ def _header_bomb() -> bytes:
     return gzip.compress(info.tobuf(tarfile.GNU_FORMAT) + b"\0" * 4096)
 
 
-DANGEROUS: dict[str, tuple[Callable[[], bytes], str]] = {
+def _nul_in_name() -> bytes:
+    """Only an extended header can say such a name."""
+    info = tarfile.TarInfo("short")
+    info.pax_headers = {"path": "a\0b"}
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz", format=tarfile.PAX_FORMAT) as archive:
+        archive.addfile(info)
+    return packed.getvalue()
+
+
+OUTSIDE: dict[str, tuple[Callable[[], bytes], str]] = {
     "slip": (lambda: tar(("../../escaped", b"x")), "lies outside of it"),
     "absolute": (lambda: tar(("/tmp/escaped", b"x")), "lies outside of it"),
     "through-link": (
@@ -165,17 +242,66 @@ DANGEROUS: dict[str, tuple[Callable[[], bytes], str]] = {
     "device": (lambda: tar(special("null", tarfile.CHRTYPE)), "neither a file nor a folder"),
     "fifo": (lambda: tar(special("pipe", tarfile.FIFOTYPE)), "neither a file nor a folder"),
     "newline": (lambda: tar(("a\nb", b"x")), "unusable name"),
-    "truncated": (lambda: tar(("xgboost-model", bytes(range(256)) * 4096))[:1500], "damaged"),
-    "no-tar": (lambda: b"this is no archive at all", "damaged"),
+    "nul": (_nul_in_name, "unusable name"),
     "many": (_many_entries, "more than 100000 entries"),
+}
+BOMBS: dict[str, tuple[Callable[[], bytes], str]] = {
     "bomb": (_bomb, "larger than"),
     "header-bomb": (_header_bomb, "header of"),
 }
+DAMAGED: dict[str, tuple[Callable[[], bytes], str]] = {
+    "truncated": (lambda: tar(("xgboost-model", bytes(range(256)) * 4096))[:1500], "damaged"),
+    "no-tar": (lambda: b"this is no archive at all", "damaged"),
+    "two-layers": (lambda: gzip.compress(tar(("xgboost-model", b"x"))), "damaged"),
+    "empty": (lambda: b"", "damaged"),
+}
 
 
-@pytest.mark.parametrize("name", DANGEROUS)
-def test_a_dangerous_archive_fails_the_endpoint_and_says_why(target: Target, name: str) -> None:
-    make, expected = DANGEROUS[name]
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_case_27_an_archive_that_leads_outside_fails_the_endpoint(target: Target, name: str) -> None:
+    _refused(target, name, *OUTSIDE[name])
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_case_28_a_bomb_stops_at_the_limit(target: Target, name: str) -> None:
+    _refused(target, name, *BOMBS[name])
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_case_29_what_is_no_archive_fails_with_a_reason(target: Target, name: str) -> None:
+    _refused(target, name, *DAMAGED[name])
+
+
+def test_case_29_a_model_without_its_data_is_not_made(target: Target) -> None:
+    target.server.client("s3").create_bucket(Bucket=BUCKET)
+    sagemaker = target.server.client("sagemaker")
+    with pytest.raises(ClientError) as raised:
+        sagemaker.create_model(
+            ModelName="nothing",
+            PrimaryContainer={"Image": IMAGE, "ModelDataUrl": f"s3://{BUCKET}/nothing.tar.gz"},
+            ExecutionRoleArn=_role(target),
+        )
+    assert raised.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400
+    assert raised.value.response["Error"]["Code"] == "ValidationException"
+    assert raised.value.response["Error"]["Message"].startswith("Could not find model data")
+    with pytest.raises(ClientError):
+        sagemaker.describe_model(ModelName="nothing")
+
+
+def test_case_27_a_setuid_bit_is_not_carried_over(target: Target) -> None:
+    """Nothing runs with the rights of a file's owner here: the bit is dropped, and the pickle next to it sees that."""
+    program = tarfile.TarInfo("program")
+    program.mode, program.size = 0o6755, 0
+    code = """
+result = []
+for folder, _, names in os.walk(os.environ["HOME"]):
+    result += [oct(os.stat(os.path.join(folder, name)).st_mode & 0o7777) for name in names if name == "program"]
+"""
+    archive = tar(program, ("xgboost-model", pickle.dumps(RunsCode(code))))
+    assert _told(failure(target, "setuid", archive)) == ["0o700"]
+
+
+def _refused(target: Target, name: str, make: Callable[[], bytes], expected: str) -> None:
     before = set(target.data.parent.rglob("*escaped*"))
     reason = failure(target, name, make())
     assert reason.startswith("Failed to extract model data archive")
@@ -191,7 +317,7 @@ def test_a_dangerous_archive_fails_the_endpoint_and_says_why(target: Target, nam
     assert left == []
 
 
-def test_replaced_model_data_is_not_loaded(target: Target) -> None:
+def test_case_31_replaced_model_data_is_not_loaded(target: Target) -> None:
     s3, sagemaker = target.server.client("s3"), target.server.client("sagemaker")
     s3.create_bucket(Bucket=BUCKET)
     s3.put_object(Bucket=BUCKET, Key="replaced.tar.gz", Body=tar(("xgboost-model", b"a")))
@@ -254,7 +380,7 @@ ZIPS: dict[str, Callable[[], bytes]] = {
 
 @pytest.mark.parametrize("name", ZIPS)
 @pytest.mark.filterwarnings("ignore:Duplicate name")
-def test_a_dangerous_package_is_refused_and_nothing_is_stored(target: Target, name: str) -> None:
+def test_case_32_a_dangerous_package_is_refused_and_nothing_is_stored(target: Target, name: str) -> None:
     client = target.server.client("lambda")
     with pytest.raises(ClientError) as raised:
         client.create_function(

@@ -1,5 +1,6 @@
-"""The browser for the tests of this folder."""
+"""The browser and the server with runtimes for scripts, for the tests of this folder."""
 
 from browser import chromium_browser, page
+from services.frameworks import framework_server
 
-__all__ = ["chromium_browser", "page"]
+__all__ = ["chromium_browser", "framework_server", "page"]

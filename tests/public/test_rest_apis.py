@@ -1,124 +1,17 @@
 """REST APIs from CreateRestApi to an answer on both listeners, with unmodified boto3 and real functions."""
 
 import base64
-import io
 import json
 import urllib.error
 import urllib.request
-import uuid
-import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from public.deployed_api import Api, fetch
 
 from stagedoor.testing import Server
-
-CODE = """
-import base64, json, time
-
-def handler(event, context):
-    what = (event.get("queryStringParameters") or {}).get("do")
-    if what == "raise":
-        raise ValueError("no")
-    if what == "malformed":
-        return {"answer": 42}
-    if what == "sleep":
-        time.sleep(5)
-    return {"statusCode": 200, "headers": {"X-From": "function"}, "body": json.dumps(event)}
-"""
-
-
-@pytest.fixture(scope="module")
-def function_arn(stagedoor: Server) -> str:
-    iam, functions = stagedoor.client("iam"), stagedoor.client("lambda")
-    name = f"api-{uuid.uuid4().hex[:8]}"
-    trust = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
-    role = iam.create_role(
-        RoleName=name,
-        AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]}),
-    )["Role"]["Arn"]
-    package = io.BytesIO()
-    with zipfile.ZipFile(package, "w") as archive:
-        archive.writestr("app.py", CODE)
-    return functions.create_function(
-        FunctionName=name,
-        Runtime="python3.12",
-        Role=role,
-        Handler="app.handler",
-        Code={"ZipFile": package.getvalue()},
-        Timeout=10,
-    )["FunctionArn"]
-
-
-class Api:
-    def __init__(self, server: Server, function_arn: str, **options: Any) -> None:
-        self.server = server
-        self.client = server.client("apigateway")
-        self.function_arn = function_arn
-        created = self.client.create_rest_api(name="films", **options)
-        self.id, self.root_id = created["id"], created["rootResourceId"]
-
-    def resource(self, part: str, parent_id: str | None = None) -> str:
-        made = self.client.create_resource(
-            restApiId=self.id, parentId=parent_id or self.root_id, pathPart=part
-        )
-        return made["id"]
-
-    def proxy(self, resource_id: str, method: str = "ANY", timeout_ms: int = 29_000) -> None:
-        place = {"restApiId": self.id, "resourceId": resource_id, "httpMethod": method}
-        self.client.put_method(**place, authorizationType="NONE")
-        self.client.put_integration(
-            **place,
-            type="AWS_PROXY",
-            integrationHttpMethod="POST",
-            uri=f"arn:aws:apigateway:us-east-1:lambda:path/2015-03-31/functions/{self.function_arn}/invocations",
-            timeoutInMillis=timeout_ms,
-        )
-
-    def deploy(self, stage: str = "prod", **options: Any) -> str:
-        return self.client.create_deployment(restApiId=self.id, stageName=stage, **options)["id"]
-
-    def allow(self, what: str = "*/*/*") -> None:
-        self.server.client("lambda").add_permission(
-            FunctionName=self.function_arn,
-            StatementId=uuid.uuid4().hex,
-            Action="lambda:InvokeFunction",
-            Principal="apigateway.amazonaws.com",
-            SourceArn=f"arn:aws:execute-api:us-east-1:{self.server.account_id}:{self.id}/{what}",
-        )
-
-    def call(
-        self, path: str, method: str = "GET", body: bytes | None = None, **headers: str
-    ) -> tuple[int, dict[str, str], bytes]:
-        port = self.server.public.rpartition(":")[2]
-        request = urllib.request.Request(f"{self.server.public}{path}", body, method=method)
-        request.add_header("Host", f"{self.id}.execute-api.localhost:{port}")
-        for name, value in headers.items():
-            request.add_header(name.replace("_", "-"), value)
-        return fetch(request)
-
-
-def fetch(request: urllib.request.Request) -> tuple[int, dict[str, str], bytes]:
-    try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return answer.status, dict(answer.headers), answer.read()
-    except urllib.error.HTTPError as error:
-        return error.code, dict(error.headers), error.read()
-
-
-@pytest.fixture
-def make_api(stagedoor: Server, function_arn: str) -> Iterator[Callable[..., Api]]:
-    made: list[Api] = []
-
-    def make(**options: Any) -> Api:
-        made.append(Api(stagedoor, function_arn, **options))
-        return made[-1]
-
-    yield make
-    for api in made:
-        api.client.delete_rest_api(restApiId=api.id)
 
 
 def test_the_event_is_built_as_aws_builds_it(make_api: Callable[..., Api]) -> None:
@@ -302,7 +195,63 @@ def test_test_invoke_method_runs_what_is_not_deployed(make_api: Callable[..., Ap
     context = event["requestContext"]
     assert (context["path"], context["stage"]) == ("/films", "test-invoke-stage")
     assert (context["domainName"], context["domainPrefix"]) == ("testPrefix.testDomainName", "testPrefix")
-    assert context["identity"]["sourceIp"] == "test-invoke-source-ip"
+    identity = context["identity"]
+    assert identity["sourceIp"] == "test-invoke-source-ip"
+    assert (identity["apiKey"], identity["userArn"]) == (
+        "test-invoke-api-key",
+        f"arn:aws:iam::{api.server.account_id}:root",
+    )
+
+
+def test_the_log_of_a_test_tells_every_step(make_api: Callable[..., Api]) -> None:
+    api = make_api()
+    resource_id = api.resource("{id}")
+    api.proxy(resource_id, "POST")
+    api.allow("*/*/*")
+    place = {"restApiId": api.id, "resourceId": resource_id, "httpMethod": "POST"}
+    answer = api.client.test_invoke_method(
+        **place, pathWithQueryString="/7?x=1", body="hi", headers={"A": "b"}
+    )
+    first, *lines = answer["log"].splitlines()
+    assert first.startswith("Execution log for request ")
+    texts = [line.partition(" : ")[2] for line in lines]
+    beginnings = [
+        "Starting execution for request: ",
+        "HTTP Method: POST, Resource Path: /{id}",
+        "Method request path: {id=7}",
+        "Method request query string: {x=1}",
+        "Method request headers: {A=b}",
+        "Method request body before transformations: hi",
+        "Endpoint request URI: https://lambda.us-east-1.amazonaws.com/2015-03-31/functions/arn:aws:lambda:",
+        'Endpoint request body after transformations: {"resource":"/{id}"',
+        "Sending request to https://lambda.us-east-1.amazonaws.com/",
+        "Received response. Status: 200, Integration latency: ",
+        'Endpoint response body before transformations: {"statusCode": 200',
+        "Method response body after transformations: {",
+        "Method response headers: {X-From=function",
+        "Successfully completed execution",
+        "Method completed with status: 200",
+    ]
+    assert [text[: len(beginning)] for text, beginning in zip(texts, beginnings, strict=True)] == beginnings
+    failed = api.client.test_invoke_method(**place, pathWithQueryString="/7?do=malformed")["log"]
+    assert "Execution failed: Malformed Lambda proxy response" in failed
+    assert failed.endswith("Method completed with status: 502\n")
+
+
+def test_a_function_that_is_throttled_is_500_as_on_aws(make_api: Callable[..., Api]) -> None:
+    """AWS does not hand Lambda's 429 on: without a gateway response of its own an API answers 500."""
+    api = make_api()
+    api.proxy(api.resource("films"))
+    api.deploy()
+    api.allow()
+    functions = api.server.client("lambda")
+    functions.put_function_concurrency(FunctionName=api.function_arn, ReservedConcurrentExecutions=0)
+    try:
+        status, _, body = api.call("/prod/films")
+        assert (status, json.loads(body)) == (500, {"message": "Internal server error"})
+    finally:
+        functions.delete_function_concurrency(FunctionName=api.function_arn)
+    assert api.call("/prod/films")[0] == 200
 
 
 def test_what_was_put_is_what_is_got(make_api: Callable[..., Api]) -> None:
@@ -342,10 +291,10 @@ def test_what_was_put_is_what_is_got(make_api: Callable[..., Api]) -> None:
         ("create_resource", {"parentId": "/", "pathPart": "a b"}, "BadRequestException", "path part"),
         ("put_method", {"resourceId": "/", "httpMethod": "BREW", "authorizationType": "NONE"},
          "BadRequestException", "Invalid HttpMethod"),
-        ("put_method", {"resourceId": "/", "httpMethod": "GET", "authorizationType": "AWS_IAM"},
-         "BadRequestException", "AWS_IAM"),
-        ("put_method", {"resourceId": "/", "httpMethod": "GET", "authorizationType": "NONE", "apiKeyRequired": True},
-         "BadRequestException", "apiKeyRequired"),
+        ("put_method", {"resourceId": "/", "httpMethod": "GET", "authorizationType": "CUSTOM"},
+         "BadRequestException", "CUSTOM"),
+        ("put_method", {"resourceId": "/", "httpMethod": "GET", "authorizationType": "aws_iam"},
+         "BadRequestException", "Invalid authorization type"),
         ("update_rest_api", {"patchOperations": [{"op": "replace", "path": "/color", "value": "x"}]},
          "BadRequestException", "Invalid patch path /color"),
     ],

@@ -3,7 +3,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from services.frameworks import Workbench, framework_server
 from services.s3_server import S3Server
+
+from stagedoor.testing import Server
+
+__all__ = ["framework_server"]
 
 
 @pytest.fixture
@@ -18,3 +23,8 @@ def s3(s3_server: S3Server) -> Any:
     client = s3_server.client()
     client.create_bucket(Bucket="bucket")
     return client
+
+
+@pytest.fixture
+def bench(framework_server: Server) -> Workbench:
+    return Workbench(framework_server)

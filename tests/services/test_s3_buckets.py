@@ -185,6 +185,47 @@ def test_malformed_policies_are_refused(s3: Any, document: str) -> None:
     assert code(lambda: s3.put_bucket_policy(Bucket="bucket", Policy=document)) == "MalformedPolicy"
 
 
+@pytest.mark.parametrize(
+    ("action", "resource", "said"),
+    [
+        ("s3:GetObjekt", "/*", "Policy has invalid action"),
+        ("s3:InvokeEverything*", "/*", "Policy has invalid action"),
+        (["s3:GetObject", "s3:"], "/*", None),
+        ("s3:ListBucket", "/*", "Action does not apply to any resource(s) in statement"),
+        ("s3:GetObject", "", "Action does not apply to any resource(s) in statement"),
+        (["s3:GetObject", "s3:ListBucket"], "/*", "Action does not apply to any resource(s) in statement"),
+        ("s3:ListAllMyBuckets", "", "Action does not apply to any resource(s) in statement"),
+    ],
+)
+def test_a_policy_with_actions_that_do_not_exist_or_apply_is_refused(
+    s3: Any, action: str | list[str], resource: str, said: str | None
+) -> None:
+    document = policy(Action=action, resource=f"arn:aws:s3:::bucket{resource}", Effect="Deny")
+    with pytest.raises(ClientError) as raised:
+        s3.put_bucket_policy(Bucket="bucket", Policy=document)
+    error = raised.value.response["Error"]
+    assert error["Code"] == "MalformedPolicy"
+    assert said is None or error["Message"] == said
+
+
+@pytest.mark.parametrize(
+    ("action", "resource"),
+    [
+        ("S3:getobject", "/*"),
+        ("s3:*", ""),
+        ("s3:Get*", "/*"),
+        ("s3:?etObject", "/a/b"),
+        (["s3:GetObject", "s3:ListBucket"], "*"),
+        ("s3:ListBucket", ""),
+        ("*", "/*"),
+    ],
+)
+def test_a_policy_with_actions_that_apply_is_kept(s3: Any, action: str | list[str], resource: str) -> None:
+    document = policy(Action=action, resource=f"arn:aws:s3:::bucket{resource}", Effect="Deny")
+    s3.put_bucket_policy(Bucket="bucket", Policy=document)
+    assert s3.get_bucket_policy(Bucket="bucket")["Policy"] == document
+
+
 def test_cors_rules_are_kept_and_checked(s3: Any) -> None:
     assert code(lambda: s3.get_bucket_cors(Bucket="bucket")) == "NoSuchCORSConfiguration"
     rule = {

@@ -92,8 +92,8 @@ def test_one_container_in_a_list_and_a_data_source_say_the_same(house: HostingHo
         ({"ModelDataUrl": "s3://models"}, "does not name an object"),
         ({"ModelDataUrl": None}, "PrimaryContainer.ModelDataUrl is required"),
         (
-            {"Image": "683313688378.dkr.ecr.us-east-1.amazonaws.com/pytorch-inference:2.0.0-cpu-py310"},
-            "PyTorch",
+            {"Image": "683313688378.dkr.ecr.us-east-1.amazonaws.com/tensorflow-inference:2.12.1-cpu"},
+            "TensorFlow",
         ),
         ({"Image": "python:3.11"}, "Supported images"),
         ({"Image": None}, "PrimaryContainer.Image is required"),
@@ -101,7 +101,15 @@ def test_one_container_in_a_list_and_a_data_source_say_the_same(house: HostingHo
         ({"ModelPackageName": "p"}, "PrimaryContainer.Image is not supported"),
         ({"MultiModelConfig": {"ModelCacheSetting": "Enabled"}}, "PrimaryContainer.MultiModelConfig"),
         ({"ImageConfig": {"RepositoryAccessMode": "Vpc"}}, "RepositoryAccessMode"),
-        ({"Environment": {"SAGEMAKER_PROGRAM": "inference.py"}}, "SAGEMAKER_PROGRAM"),
+        (
+            {
+                "Environment": {
+                    "SAGEMAKER_PROGRAM": "inference.py",
+                    "SAGEMAKER_SUBMIT_DIRECTORY": "s3://models/no-source.tar.gz",
+                }
+            },
+            "Could not find model data at s3://models/no-source.tar.gz.",
+        ),
     ],
 )
 def test_models_that_cannot_be_hosted_are_refused(

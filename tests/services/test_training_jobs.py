@@ -182,8 +182,8 @@ def test_requests_that_are_refused_name_what_is_wrong(desk: Desk) -> None:
             "RemoteDebugConfig.EnableRemoteDebug is not supported",
         ),
         (
-            {"AlgorithmSpecification": image | {"ContainerEntrypoint": ["/bin/sh"]}},
-            "ContainerEntrypoint is not",
+            {"AlgorithmSpecification": image | {"ContainerArguments": ["-c"]}},
+            "ContainerEntrypoint, which is not given",
         ),
         (
             {"AlgorithmSpecification": image | {"MetricDefinitions": [{"Name": "a", "Regex": "b"}]}},

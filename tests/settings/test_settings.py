@@ -39,3 +39,33 @@ def test_an_unknown_name_in_the_file_is_refused(tmp_path: Path) -> None:
     file.write_text("regoin = 1\n")
     with pytest.raises(SettingError, match="regoin"):
         load({}, {}, file)
+
+
+@pytest.mark.parametrize(
+    ("variable", "hint"),
+    [
+        ("STAGEDOOR_ISOLATON", "did you mean STAGEDOOR_ISOLATION?"),
+        ("STAGEDOOR_XYZZY", "docs/settings.md"),
+        ("STAGEDOOR_isolation", "did you mean STAGEDOOR_ISOLATION?"),
+    ],
+)
+def test_an_unknown_variable_is_refused_and_the_nearest_one_named(variable: str, hint: str) -> None:
+    with pytest.raises(SettingError) as raised:
+        load({}, {variable: "strict"})
+    assert variable in str(raised.value)
+    assert hint in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "variable",
+    [
+        "STAGEDOOR_SERVICE_HOST",
+        "STAGEDOOR_SERVICE_PORT_API",
+        "STAGEDOOR_PORT",
+        "STAGEDOOR_PORT_4566_TCP_ADDR",
+        "STAGEDOOR_CHROMIUM",
+    ],
+)
+def test_variables_that_others_make_of_the_name_stop_nobody(variable: str) -> None:
+    """Kubernetes and container links name variables after a service that is called stagedoor."""
+    load({}, {variable: "tcp://10.0.0.1:4566"})

@@ -8,6 +8,8 @@ import click
 from stagedoor.cli.instance import data_option, settings_from
 from stagedoor.services import role_activity
 
+_SHOWN_AT_MOST = 20
+
 
 @click.command("least-privilege")
 @data_option
@@ -21,7 +23,9 @@ def command(data: Path | None, role: str) -> None:
     seen = list(role_activity.read(directory))
     arns = sorted({one.role_arn for one in seen if role in {one.role_arn, one.role_arn.rpartition("/")[2]}})
     if not arns:
-        raise click.ClickException(f"No role {role} was seen doing anything yet ({directory}).")
+        known = sorted({one.role_arn.rpartition("/")[2] for one in seen})
+        others = f" These were: {', '.join(known[:_SHOWN_AT_MOST])}." if known else ""
+        raise click.ClickException(f"No role {role} was seen doing anything yet ({directory}).{others}")
     if len(arns) > 1:
         raise click.ClickException(
             f"Several roles are called {role}. Name one by its ARN: {', '.join(arns)}."

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from stagedoor.cli.instance import Instance, data_option, require, settings_from
+from stagedoor.domain.terminal import printable
 
 POLL_S = 0.5
 SERVER_LOG = "server.jsonl"
@@ -34,9 +35,8 @@ def command(data: Path | None, group: str | None, follow: bool, lines: int, grou
             click.echo(line)
 
 
-def _printable(text: str) -> str:
-    """Without what would drive the terminal: a function's output is not ours."""
-    return "".join(c if c.isprintable() or c == "\t" else f"\\x{ord(c):02x}" for c in text.rstrip("\n"))
+def _line(text: str) -> str:
+    return printable(text.rstrip("\n"))
 
 
 def _group_lines(instance: Instance, group: str, lines: int, follow: bool) -> Iterator[str]:
@@ -59,7 +59,7 @@ def _group_lines(instance: Instance, group: str, lines: int, follow: bool) -> It
             when = datetime.fromtimestamp(int(str(event["timestamp"])) / 1000, UTC).strftime("%H:%M:%S.%f")[
                 :-3
             ]
-            yield f"{when} {_printable(str(event['message']))}"
+            yield f"{when} {_line(str(event['message']))}"
         if not follow:
             return
         if events:
@@ -75,10 +75,10 @@ def _file_lines(path: Path, lines: int, follow: bool) -> Iterator[str]:
     with path.open(errors="replace") as file:
         last = file.readlines()[-lines:]
         for line in last:
-            yield _printable(line)
+            yield _line(line)
         while follow:
             line = file.readline()
             if line:
-                yield _printable(line)
+                yield _line(line)
             else:
                 time.sleep(POLL_S)

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from stagedoor.cli.instance import Instance, data_option, isolation_lines, require, settings_from
+from stagedoor.domain.terminal import printable
 
 
 @click.command("status")
@@ -27,9 +28,10 @@ def command(data: Path | None, as_json: bool) -> None:
         click.echo(f"  {line}")
     for title, rows in found.items():
         click.echo(f"{title.replace('_', ' ')} ({len(rows)})")
-        width = max((len(str(row["name"])) for row in rows), default=0)
-        for row in rows:
-            click.echo(f"  {row['name']!s:<{width}}  {row['state']}")
+        names = [printable(str(row["name"])) for row in rows]
+        width = max(map(len, names), default=0)
+        for name, row in zip(names, rows, strict=True):
+            click.echo(f"  {name:<{width}}  {row['state']}")
 
 
 def _pages(client: Any, operation: str, member: str) -> list[Any]:

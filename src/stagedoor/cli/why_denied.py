@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from stagedoor.cli.instance import data_option, settings_from
+from stagedoor.domain.terminal import printable
 from stagedoor.services import denials
 
 
@@ -28,15 +29,16 @@ def command(data: Path | None, as_json: bool, request_id: str) -> None:
         if as_json:
             click.echo(json.dumps(entry, indent=2))
         else:
-            for line in _told(entry):
-                click.echo(line)
+            for text in _told(entry):
+                for line in text.split("\n"):
+                    click.echo(printable(line))
 
 
 def _told(entry: Mapping[str, Any]) -> Iterator[str]:
     yield f"{entry['time']}  {entry['service']}:{entry['operation']}"
     yield f"{entry['principal']}"
     yield f"  may not {entry['action']}"
-    yield f"  on {entry['resource']}"
+    yield f"  on {printable(entry['resource'])}"
     yield f"{entry['decision']}, decided by: {entry['decided_by']}"
     if "denied_by" in entry:
         yield f"\nThe Deny is in {entry['denied_by']['policy']}:"

@@ -1,4 +1,4 @@
-"""AWS's container image URIs as names of local algorithms.
+"""AWS's container image URIs as names of local algorithms and frameworks.
 
 Place in the flow: CreateModel and CreateTrainingJob ask which algorithm an image stands for; what each repository is
 stands in ``images.toml`` next to this module. No image is ever pulled.
@@ -51,10 +51,14 @@ class Algorithm:
     """What stands behind an image: ``name`` is the warm runtime of the engine and the stem of the worker's modules.
 
     ``version`` is what the image's tag begins with (``1.7-1``): informative, one local version answers for all.
+    ``framework`` is the runtime for scripts of the user's own, empty for an image that takes none. ``is_builtin``: without a script
+    the image is an algorithm.
     """
 
     name: str
     version: str
+    framework: str = ""
+    is_builtin: bool = True
 
 
 def resolve(uri: str) -> Algorithm:
@@ -71,7 +75,10 @@ def resolve(uri: str) -> Algorithm:
         raise UnsupportedImageError(
             f"The image {uri} cannot be used: {image.repository} has no tag {image.tag}. {_supported()}"
         )
-    return Algorithm(entry["algorithm"], image.tag.removesuffix("-py3").removesuffix("-cpu"))
+    framework = entry.get("framework", "")
+    if "algorithm" in entry:
+        return Algorithm(entry["algorithm"], image.tag.removesuffix("-py3").removesuffix("-cpu"), framework)
+    return Algorithm(framework, re.split(r"-[cg]pu\b|-py\d", image.tag)[0], framework, is_builtin=False)
 
 
 @cache
@@ -80,5 +87,5 @@ def _catalogue() -> dict[str, dict[str, str]]:
 
 
 def _supported() -> str:
-    names = sorted(name for name, entry in _catalogue().items() if "algorithm" in entry)
+    names = sorted(name for name, entry in _catalogue().items() if "reason" not in entry)
     return f"Supported images: {', '.join(f'…/{name}:TAG' for name in names)}."

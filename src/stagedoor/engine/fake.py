@@ -7,6 +7,7 @@ sockets, so everything above (channels, routes, reconcilers) is the real thing. 
 
 import asyncio
 import contextlib
+import hashlib
 import inspect
 import shutil
 import signal
@@ -108,6 +109,10 @@ class FakeEngine:
         self.started.append(workload)
         await run.begin()
         return placement
+
+    async def prepare(self, runtime: str, requirements: str) -> str:
+        """See ``Engine.prepare``. Nothing is installed."""
+        return f"{runtime}@{hashlib.sha256(requirements.encode()).hexdigest()[:8]}"
 
     async def inspect(self, workload_id: str) -> Condition:
         """See ``Engine.inspect``."""

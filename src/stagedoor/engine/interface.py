@@ -1,4 +1,4 @@
-"""The engine boundary: start a workload somewhere, say how it is, stop it. Seven methods, JSON placements.
+"""The engine boundary: start a workload somewhere, say how it is, stop it. Eight methods, JSON placements.
 
 Place in the flow: ``reconcile.*.act`` calls it; ``traffic`` then reaches the worker by ``Placement.address`` and never
 through the engine, so an engine outage does not stop serving. ``tests/engine`` is the contract every engine passes.
@@ -15,7 +15,7 @@ class Workload:
     """What should run: one worker process (model server or function worker) or one job.
 
     ``id`` names one run: a worker that is started anew gets a new id. ``runtime`` names a local runtime (``xgboost``,
-    ``python``): which warm parent to fork from. ``spec`` is a ``ModelSpec``, ``FunctionSpec`` or ``JobSpec`` of
+    ``python``, or what ``prepare`` gave): which warm parent to fork from. ``spec`` is a ``ModelSpec``, ``FunctionSpec`` or ``JobSpec`` of
     ``stagedoor.worker.specs``, by ``kind``. ``environment`` is the whole environment of the user's code besides what
     the engine itself sets (PATH, HOME, TMPDIR, LANG, OMP_NUM_THREADS), and wins over that. ``files`` are links the
     engine makes in the scratch directory before the start: relative name (folders allowed) -> absolute path of an
@@ -64,6 +64,10 @@ class EngineError(Exception):
     """A workload could not be started; the text is fit for a FailureReason."""
 
 
+class RuntimeUnavailableError(EngineError):
+    """A runtime's Python or packages are not there, or requirements cannot be installed. The text says what to do."""
+
+
 OutputListener = Callable[[str, bytes], Awaitable[None] | None]
 """``(workload_id, data)``: what the workload wrote to stdout or stderr, in order, as it came. On the event loop.
 
@@ -90,6 +94,13 @@ class Engine(Protocol):
 
         EngineError when it cannot be started; nothing is left of it then. Returns as soon as the process exists;
         readiness is the worker's HELLO on its address (``traffic.channel``).
+        """
+        ...
+
+    async def prepare(self, runtime: str, requirements: str) -> str:
+        """The name of a runtime that is ``runtime`` with the packages of a requirements.txt; made once, then kept.
+
+        RuntimeUnavailableError says what is wrong with the requirements, or why they cannot be installed.
         """
         ...
 

@@ -11,22 +11,25 @@ import os
 import secrets
 import signal
 from collections.abc import Awaitable, Coroutine, Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from stagedoor.engine import isolation, scratch
+from stagedoor.engine.environments import Environments
 from stagedoor.engine.interface import (
     Condition,
     EngineError,
     ExitListener,
     OutputListener,
     Placement,
+    RuntimeUnavailableError,
     Workload,
 )
 from stagedoor.engine.isolation import Isolation, Users
 from stagedoor.engine.output_pipe import OutputPipe
 from stagedoor.engine.runtimes import Runtime, default_runtimes
-from stagedoor.engine.usage_watch import Limited, UsageWatch
+from stagedoor.engine.usage_watch import Limited, UsageWatch, machine_memory_bytes
 from stagedoor.engine.warm_parent import WarmParent, inherited_environment
 from stagedoor.worker.assignment import Assignment
 from stagedoor.worker.confine import MAX_PROCESSES
@@ -43,9 +46,10 @@ _KILL_WAIT_S: Final = 5.0
 class _Run:
     """One workload from ``start`` to ``stop``."""
 
-    def __init__(self, workload: Workload, parent: WarmParent) -> None:
+    def __init__(self, workload: Workload, parent: WarmParent, packages: Path | None) -> None:
         self.workload = workload
         self.parent = parent
+        self.packages = packages
         self.starting: asyncio.Task[Placement] | None = None
         self.placement: Placement | None = None
         self.scratch: Path | None = None
@@ -59,6 +63,8 @@ class LocalEngine:
     """Runs workloads as processes of this machine. ``root`` is where scratch directories are made.
 
     ``mode`` is how isolated they are (``worker.confine``); ``private`` are folders that they must never see.
+    ``memory_max_bytes`` is for workloads that name no limit; None or 0: most of what the machine has.
+    ``environments`` makes those that ``prepare`` is asked for.
     """
 
     def __init__(
@@ -68,15 +74,19 @@ class LocalEngine:
         *,
         mode: isolation.Mode = "auto",
         private: Iterable[Path] = (),
+        memory_max_bytes: int | None = None,
+        environments: Environments | None = None,
     ) -> None:
         self._root = root.absolute()
         self._mode: isolation.Mode = mode
         self._private = tuple(private)
+        self._memory_max_bytes = memory_max_bytes or _most_of_the_memory()
         self._users = Users()
         # Numbers of several servers on one machine must differ: see ``worker.descendants``.
         self._first_tag = secrets.randbelow(2**20) * 2**20
         self._runtimes = default_runtimes() if runtimes is None else dict(runtimes)
         self._parents = self._parents_of(self._runtimes)
+        self._environments = environments
         self._probes: dict[str, asyncio.Task[Isolation]] = {}
         self._runs: dict[str, _Run] = {}
         self._count = 0
@@ -104,17 +114,43 @@ class LocalEngine:
         if run is None:
             if self._sockets is None or self._is_closing:
                 raise EngineError("the engine is not open")
-            parent = self._parents.get(workload.runtime)
+            parent, packages = self._parent_for(workload.runtime)
             if parent is None:
                 raise EngineError(
                     f"there is no runtime {workload.runtime!r} here; there are {sorted(self._parents)}"
                 )
-            run = self._runs[workload.id] = _Run(workload, parent)
+            run = self._runs[workload.id] = _Run(workload, parent, packages)
             run.starting = self._keep(self._start(run, self._sockets))
             run.starting.add_done_callback(_see_failure)  # its caller may have given up
         assert run.starting is not None
         # Whoever gives up waiting does not leave the start half done: it goes on, and ``stop`` ends it.
         return await asyncio.shield(run.starting)
+
+    async def prepare(self, runtime: str, requirements: str) -> str:
+        """See ``Engine.prepare``."""
+        base = self._runtimes.get(runtime)
+        if base is None or self._environments is None:
+            raise RuntimeUnavailableError(
+                f"there is nothing here that could install requirements for {runtime}"
+            )
+        return await self._environments.prepare(runtime, base, requirements)
+
+    def _parent_for(self, name: str) -> tuple[WarmParent | None, Path | None]:
+        """The parent of a runtime, and the folder of its environment if ``prepare`` made one (in whatever life of the server).
+
+        All environments of one runtime share a parent that has imported nothing of the runtime: versions may differ.
+        """
+        if name in self._parents:
+            return self._parents[name], None
+        base = self._runtimes.get(name.partition("@")[0])
+        folder = self._environments.folder(name) if self._environments is not None else None
+        if base is None or folder is None:
+            return None, None
+        bare = f"{name.partition('@')[0]}@"
+        if bare not in self._parents:
+            self._runtimes[bare] = replace(base, modules=(), hidden_modules=(), warm_up="when needed")
+            self._parents[bare] = WarmParent(bare, self._runtimes[bare], self)
+        return self._parents[bare], folder
 
     async def inspect(self, workload_id: str) -> Condition:
         """See ``Engine.inspect``."""
@@ -235,7 +271,7 @@ class LocalEngine:
         number = self._next_number()
         run.tag = self._first_tag + number
         try:
-            found = await self._isolation(workload.runtime)
+            found = await self._isolation(workload.runtime.partition("@")[0])
             uid = self._users.uid(number) if "separate-user" in found.rungs else None
             run.scratch = await asyncio.to_thread(
                 scratch.make,
@@ -246,6 +282,8 @@ class LocalEngine:
                 uid,
             )
             granted = await asyncio.to_thread(isolation.readable, workload.files, to_others=uid is not None)
+            if run.packages is not None:
+                granted.append(str(run.packages))
             address = "" if workload.kind == "job" else f"unix:{sockets / f'{number}.sock'}"
             run.output = OutputPipe(lambda data: self._on_output(workload.id, data))
             assignment = _assignment(run, address, granted, found, self._private, uid)
@@ -303,7 +341,8 @@ class LocalEngine:
                 workload.id,
                 run.tag,
                 run.parent.pid,
-                workload.memory_limit_bytes,
+                # Models and jobs reserve more than they use, so that theirs is watched and is no limit of the kernel's.
+                workload.memory_limit_bytes or self._memory_max_bytes,
                 MAX_PROCESSES[workload.kind] if self._mode != "none" else None,
             )
 
@@ -327,6 +366,11 @@ class LocalEngine:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+def _most_of_the_memory() -> int | None:
+    size_bytes = machine_memory_bytes()
+    return None if size_bytes is None else size_bytes * 9 // 10
 
 
 def _see_failure(task: asyncio.Task[Placement]) -> None:
@@ -367,6 +411,7 @@ def _assignment(
         uid=uid,
         known_missing=dict(found.missing),
         server_pid=os.getpid(),
+        packages=str(run.packages or ""),
     )
 
 

@@ -32,11 +32,25 @@ class Runtime:
     hint: str = ""
 
 
-def default_runtimes() -> dict[str, Runtime]:
-    """The runtimes on the server's own Python: one for each algorithm, by its name, and ``python`` for functions."""
+FRAMEWORKS: Mapping[str, tuple[str, ...]] = {
+    "sklearn": ("numpy", "sklearn"),
+    "pytorch": ("numpy", "torch"),
+    "huggingface": ("numpy", "torch", "transformers"),
+}
+"""Runtimes for scripts of the user, and what makes each what it is."""
+
+
+def default_runtimes(pythons: Mapping[str, Path] | None = None) -> dict[str, Runtime]:
+    """``xgboost`` (models, training), ``python`` (functions, plain scripts) and those of the frameworks.
+
+    ``pythons`` names interpreters of other environments for some of them; all others are the server's own Python.
+    """
+    own = Path(sys.executable)
+    chosen = dict(pythons or {})
     numeric = _algorithm("numpy", "scipy.sparse", "sklearn.cluster", "sklearn.decomposition", "sklearn.svm")
-    return {
+    runtimes = {
         "xgboost": Runtime(
+            python=chosen.get("xgboost", own),
             modules=("numpy", "scipy.sparse", "xgboost"),
             hidden_modules=("pandas", "sklearn", "pyarrow", "dask", "matplotlib"),
             # OpenMP threads that wait for each other must not spin: where other processes want the same cores, training
@@ -53,6 +67,16 @@ def default_runtimes() -> dict[str, Runtime]:
         "blazingtext": _algorithm("numpy", "fasttext"),
         "python": Runtime(modules=("stagedoor.worker.warm_boto3",)),
     }
+    for name, modules in FRAMEWORKS.items():
+        python = chosen.get(name, own)
+        runtimes[name] = Runtime(
+            python=python,
+            modules=modules,
+            environment={"OMP_WAIT_POLICY": "PASSIVE"},
+            hint=f"Install the framework with: pip install 'stagedoor[{name}]'",
+            warm_up="when needed",
+        )
+    return runtimes
 
 
 def _algorithm(*modules: str) -> Runtime:

@@ -6,7 +6,9 @@ counted together, daemons too: they all wear its number (``worker.descendants``)
 """
 
 import asyncio
+import contextlib
 import logging
+import os
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,11 @@ from stagedoor.worker import descendants
 log = logging.getLogger(__name__)
 
 _INTERVAL_S = 0.5
+# Control groups, version 2 and 1. Without a limit they say `max`, or a number beyond every machine.
+_CONTAINER_LIMITS = (
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +73,17 @@ class _Process:
     parent_pid: int
     threads: int
     anonymous_bytes: int
+
+
+def machine_memory_bytes() -> int | None:
+    """What this machine has, or the container that this process runs in; None where neither says."""
+    found: list[int] = []
+    with contextlib.suppress(ValueError, OSError):
+        found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    for path in _CONTAINER_LIMITS:
+        with contextlib.suppress(ValueError, OSError):
+            found.append(int(path.read_text()))
+    return min((size for size in found if size > 0), default=None)
 
 
 def beyond_limits(candidates: Iterable[Limited]) -> list[Excess]:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 import stagedoor.worker
-from stagedoor.engine.interface import EngineError
+from stagedoor.engine.interface import EngineError, RuntimeUnavailableError
 from stagedoor.engine.runtimes import Runtime
 from stagedoor.worker.assignment import Assignment, RuntimeSetup
 from stagedoor.worker.threads import VARIABLES as THREAD_VARIABLES
@@ -34,6 +34,10 @@ _FIRST_PAUSE_S: Final = 0.2
 _LONGEST_PAUSE_S: Final = 30.0
 _HEALTHY_AFTER_S: Final = 10.0
 _END_WAIT_S: Final = 5.0
+
+
+class _ImportError(EngineError):
+    """The parent lives, but what it is to import cannot be imported."""
 
 
 class ParentListener(Protocol):
@@ -62,6 +66,7 @@ class WarmParent:
         self._pause_s = _FIRST_PAUSE_S
         self._not_before = 0.0
         self._failure = ""
+        self._failure_kind = EngineError
         self._is_closing = False
 
     @property
@@ -77,7 +82,7 @@ class WarmParent:
             if self._is_closing:
                 raise EngineError("the engine is closing")
             if time.monotonic() < self._not_before:
-                raise EngineError(self._failure)
+                raise self._failure_kind(self._failure)
             session: _Session | None = None
             try:
                 session = await _Session.begin(self._name, self._runtime, self._died, self._listener.exited)
@@ -92,7 +97,9 @@ class WarmParent:
                 self._rest(
                     f"the runtime {self._name} cannot be started on {self._runtime.python}: {error}{hint}"
                 )
-                raise EngineError(self._failure) from error
+                missing = isinstance(error, _ImportError | FileNotFoundError)
+                self._failure_kind = RuntimeUnavailableError if missing else EngineError
+                raise self._failure_kind(self._failure) from error
             except BaseException:
                 if session is not None:
                     await session.end()
@@ -131,7 +138,7 @@ class WarmParent:
                 await session.end()
 
     def _rest(self, failure: str) -> None:
-        self._failure = failure
+        self._failure, self._failure_kind = failure, EngineError
         self._not_before = time.monotonic() + self._pause_s
         self._pause_s = min(self._pause_s * 2, _LONGEST_PAUSE_S)
 
@@ -326,7 +333,7 @@ class _Session:
         elif event == "failed":
             log.warning("a runtime cannot be imported: %s", message["traceback"])
             if not self.ready.done():
-                self.ready.set_exception(EngineError(message["reason"]))
+                self.ready.set_exception(_ImportError(message["reason"]))
 
     def _lost(self) -> None:
         """It died by itself. What it had forked dies with it; what those had started is killed here, by group."""

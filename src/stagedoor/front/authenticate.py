@@ -7,9 +7,7 @@ digest, and ``VerifiedBody`` checks the bytes against it while an operation read
 What goes wrong becomes the error that the called service uses for it, which differs by service and protocol.
 """
 
-import asyncio
 import contextlib
-import hashlib
 import re
 from typing import Final, Literal, NamedTuple
 
@@ -17,17 +15,16 @@ from stagedoor.authz import chunked, sigv2, sigv4
 from stagedoor.authz.caller import ANONYMOUS, Caller
 from stagedoor.authz.sigv4 import Reason, Signature, SignatureError
 from stagedoor.domain.errors import AwsError
-from stagedoor.front import regions, s3_addressing
-from stagedoor.front.signature_errors import refusal
+from stagedoor.front import s3_addressing
 from stagedoor.front.verified_body import VerifiedBody
 from stagedoor.http.message import Request
+from stagedoor.services import signers
 from stagedoor.services.call import House
-from stagedoor.services.principals import UNKNOWN_SECRET
+from stagedoor.services.signature_errors import refusal
+from stagedoor.services.signers import Claim
 
 _WEB_IDENTITY_MAX_BYTES: Final = 128 * 1024
 _WEB_IDENTITY: Final = re.compile(rb"(?:.*&)?Action=AssumeRoleWithWebIdentity(?:&.*)?", re.DOTALL).fullmatch
-# Bigger bodies are hashed in a thread, so that other requests go on meanwhile.
-_HASH_IN_THREAD_BYTES: Final = 1024 * 1024
 _HEX_64: Final = re.compile(r"[0-9a-f]{64}").fullmatch
 _SIGNING_NAMES: Final = {
     "sagemaker-runtime": "sagemaker",
@@ -95,17 +92,10 @@ async def _authenticate(request: Request, service: str, house: House, limit_byte
     now = house.clock.now()
     if service == "sts" and not sigv4.is_signed(request.header, request.query):
         return await _web_identity(request, house)
-    signature = sigv4.parse(request.header, request.query)
-    _check_scope(signature, _SIGNING_NAMES.get(service, service))
-    sigv4.check_time(signature, now, house.settings.clock_skew_s)
-    secret, caller, unknown = _look_up(house, signature.access_key_id, signature.session_token, now)
-    body = b"" if unknown is not None else await request.body.read(limit_bytes)
-    if len(body) > _HASH_IN_THREAD_BYTES:
-        payload_hash = await asyncio.to_thread(_sha256, body)
-    else:
-        payload_hash = _sha256(body) if body else sigv4.EMPTY_SHA256
-    _verify(request, signature, secret, payload_hash, house, now, unknown, s3=False)
-    return _authenticated(request, house, caller, signature, body)
+    claimed = signers.claim(request, _SIGNING_NAMES.get(service, service), house, now)
+    body = b"" if claimed.unknown is not None else await request.body.read(limit_bytes)
+    signers.verify(claimed, request, await signers.payload_hash_of(body), house, now)
+    return _authenticated(request, house, claimed, body)
 
 
 async def _web_identity(request: Request, house: House) -> Authenticated:
@@ -140,62 +130,21 @@ def _authenticate_s3(request: Request, house: House) -> Authenticated:
             "X-Amz-Date, X-Amz-SignedHeaders, and X-Amz-Expires parameters.",
             presigned=True,
         )
-    _check_scope(signature, "s3")
+    signers.check_scope(signature.scope, "s3", presigned=signature.presigned)
     payload_hash = _declared_payload_hash(signature)
-    secret, caller, unknown = _look_up(house, signature.access_key_id, signature.session_token, now)
-    _verify(request, signature, secret, payload_hash, house, now, unknown, s3=True)
-    return _authenticated(request, house, caller, signature, _verified_body(request, signature, secret))
-
-
-def _look_up(
-    house: House, access_key_id: str, session_token: str | None, now: float
-) -> tuple[str, Caller, SignatureError | None]:
-    """The secret and who has it. An unknown key gets a secret that fits nothing, so that it is told only at the end."""
-    try:
-        credential = house.principals.by_access_key(access_key_id, session_token, now)
-        return credential.secret, credential.caller, None
-    except SignatureError as error:
-        return UNKNOWN_SECRET, ANONYMOUS, error
-
-
-def _verify(
-    request: Request,
-    signature: Signature,
-    secret: str,
-    payload_hash: str,
-    house: House,
-    now: float,
-    unknown: SignatureError | None,
-    *,
-    s3: bool,
-) -> None:
-    with contextlib.suppress(SignatureError) if unknown is not None else contextlib.nullcontext():
-        sigv4.verify(
-            signature,
-            secret,
-            method=request.method,
-            path=request.path,
-            query=request.query,
-            headers=request.header,
-            payload_hash=payload_hash,
-            now=now,
-            skew_s=house.settings.clock_skew_s,
-            literal_path=s3,
-        )
-    if unknown is not None:
-        raise unknown
+    claimed = Claim(signature, *signers.look_up(house, signature.access_key_id, signature.session_token, now))
+    signers.verify(claimed, request, payload_hash, house, now, s3=True)
+    return _authenticated(request, house, claimed, _verified_body(request, signature, claimed.secret))
 
 
 def _authenticated(
-    request: Request, house: House, caller: Caller, signature: Signature, body: bytes | VerifiedBody
+    request: Request, house: House, claimed: Claim, body: bytes | VerifiedBody
 ) -> Authenticated:
-    header = request.header
-    region, service = signature.scope.region, signature.scope.service
-    if caller.kind == "user" and house.principals.note_use(caller, house.clock.now(), region, service):
-        asyncio.get_running_loop().run_in_executor(None, house.principals.store_use, caller)
+    signers.note_use(claimed, house, house.clock.now())
+    header, signature = request.header, claimed.signature
     return Authenticated(
-        caller,
-        region,
+        claimed.caller,
+        signature.scope.region,
         body,
         request.peer_host,
         request.scheme,
@@ -206,30 +155,12 @@ def _authenticated(
     )
 
 
-def _check_scope(signature: Signature, signing_name: str) -> None:
-    scope = signature.scope
-    if scope.service != signing_name and not (signing_name == "s3" and scope.service == "s3express"):
-        raise SignatureError(
-            Reason.SCOPE_SERVICE,
-            f"Credential should be scoped to correct service: '{signing_name}'.",
-            presigned=signature.presigned,
-            details={"stated": scope.service[:60], "expected": signing_name},
-        )
-    if not regions.is_region(scope.region):
-        raise SignatureError(
-            Reason.SCOPE_REGION,
-            f"Credential should be scoped to a valid region, not '{scope.region[:60]}'.",
-            presigned=signature.presigned,
-            details={"stated": scope.region[:60]},
-        )
-
-
 # --- S3 ---------------------------------------------------------------------------------------------------------
 
 
 def _authenticate_older(request: Request, house: House, now: float) -> Authenticated:
     signature = sigv2.parse(request.query)
-    secret, caller, unknown = _look_up(house, signature.access_key_id, signature.session_token, now)
+    secret, caller, unknown = signers.look_up(house, signature.access_key_id, signature.session_token, now)
     host = request.header.get("host", "")
     with contextlib.suppress(SignatureError) if unknown is not None else contextlib.nullcontext():
         sigv2.verify(
@@ -300,7 +231,3 @@ def _verified_body(request: Request, signature: Signature | None, secret: str | 
         decoded_length=int(stated), seed=seed, trailer_names=names, trailers=declared != chunked.SIGNED
     )
     return VerifiedBody(request.body, decoder=decoder, decoded_length=int(stated))
-
-
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()

@@ -5,12 +5,16 @@ the SageMaker SDK, the waiters of boto3 and of the AWS CLI) learns of an end hal
 takes. Such a client's answer is held until the thing it asks about is no longer in progress, ``describe_hold_s`` at most. All
 others, and whoever sets the application id ``NO_HOLD``, get theirs at once.
 
+Waiters say so in their user agent. Version 1 of the SDK wants to, but today's botocore sends boto3's own; it is known by the names
+that it makes up (``xgboost-2026-01-31-23-59-59-123``), which later versions do too, but those name themselves.
+
 Nobody polls: a held answer is a coroutine that a commit of the resource's record wakes. It holds no thread.
 """
 
 import asyncio
 import contextlib
 import re
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -24,7 +28,11 @@ HELD_AT_MOST: Final = 1_024
 
 # botocore says in its user agent which of its features a call came from: B is a waiter.
 _WAITER: Final = re.compile(r"(?:^|\s)m/(?:[^\s,]+,)*B(?:,|\s|$)")
-_SDK_V1: Final = re.compile(r"(?:^|\s)AWS-SageMaker-Python-SDK/1\.")
+_SDK: Final = re.compile(r"(?:^|[\s/])AWS-SageMaker-?(Python-SDK|Core)[/#](\d+)\.")
+_MADE_UP: Final = re.compile(r".+-\d{4}-\d{2}-\d{2}-\d{2}-\d{2}-\d{2}-\d{3}").fullmatch
+# Features differ from call to call of one client.
+_FEATURES: Final = re.compile(r"(?:^|\s)m/\S+")
+_CLIENTS_KEPT: Final = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +59,31 @@ _DESCRIBED: Final[Mapping[str, _Described]] = {
     ),
 }
 
+_CREATED: Final[Mapping[str, str]] = {
+    "CreateTrainingJob": "TrainingJobName",
+    "CreateTransformJob": "TransformJobName",
+    "CreateProcessingJob": "ProcessingJobName",
+    "CreateHyperParameterTuningJob": "HyperParameterTuningJobName",
+    "CreateModel": "ModelName",
+    "CreateEndpoint": "EndpointName",
+}
+
 _Place = tuple[str, str, str]
+_Client = tuple[str, str]
 Result = Mapping[str, Any]
 
 
-def waits_long(user_agent: str) -> bool:
-    """Whether this client sleeps for long between two questions, and did not ask for answers at once."""
+def waits_long(user_agent: str) -> bool | None:
+    """Whether a client with this user agent sleeps for long between two questions; None when it does not say."""
     if NO_HOLD in user_agent:
         return False
-    return _SDK_V1.search(user_agent) is not None or _WAITER.search(user_agent) is not None
+    if (sdk := _SDK.search(user_agent)) is not None:
+        return sdk[1] == "Python-SDK" and sdk[2] == "1"
+    return True if _WAITER.search(user_agent) else None
+
+
+def _client(access_key_id: str, user_agent: str) -> _Client:
+    return access_key_id, _FEATURES.sub("", user_agent)
 
 
 class HeldAnswers:
@@ -70,6 +94,7 @@ class HeldAnswers:
         self._waiting: dict[_Place, set[asyncio.Event]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._released = False
+        self._known: OrderedDict[_Client, None] = OrderedDict()
         self._count = 0
         if hold_s > 0:
             records.subscribe("sagemaker.", self._committed)
@@ -79,15 +104,26 @@ class HeldAnswers:
         """Answers that are held now."""
         return self._count
 
-    def holds(self, operation: str, result: Result, user_agent: str) -> bool:
+    def note(
+        self, operation: str, parameters: Mapping[str, Any], access_key_id: str, user_agent: str
+    ) -> None:
+        """Remember a client that creates something under a name that version 1 of the SDK made up."""
+        member = _CREATED.get(operation)
+        if member is None or waits_long(user_agent) is not None or not _MADE_UP(str(parameters[member])):
+            return
+        self._known[_client(access_key_id, user_agent)] = None
+        self._known.move_to_end(_client(access_key_id, user_agent))
+        if len(self._known) > _CLIENTS_KEPT:
+            self._known.popitem(last=False)
+
+    def holds(self, operation: str, result: Result, access_key_id: str, user_agent: str) -> bool:
         """Whether this answer is to be held."""
-        return (
-            self._hold_s > 0
-            and not self._released
-            and self._count < HELD_AT_MOST
-            and _in_progress(operation, result)
-            and waits_long(user_agent)
-        )
+        if self._hold_s <= 0 or self._released or self._count >= HELD_AT_MOST:
+            return False
+        if not _in_progress(operation, result):
+            return False
+        waits = waits_long(user_agent)
+        return _client(access_key_id, user_agent) in self._known if waits is None else waits
 
     async def settled(
         self,

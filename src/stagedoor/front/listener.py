@@ -14,7 +14,7 @@ from typing import Any
 
 from stagedoor.domain import ids
 from stagedoor.domain.errors import AwsError
-from stagedoor.front import body_limits, invocation_lane, s3_addressing, s3_cors
+from stagedoor.front import body_limits, invocation_lane, post_object, s3_addressing, s3_cors
 from stagedoor.front.access_log import AccessLog
 from stagedoor.front.authenticate import authenticate, signing_name_of
 from stagedoor.front.authorise import authorise
@@ -27,7 +27,7 @@ from stagedoor.services.call import Call, House
 from stagedoor.services.denials import Denials
 from stagedoor.services.lambda_ import code_links
 from stagedoor.services.permissions import RefusedError
-from stagedoor.services.s3 import integrity
+from stagedoor.services.s3 import integrity, objects
 from stagedoor.services.sagemaker_runtime import data_path
 from stagedoor.wire import answers, errors, models, parse, routes, services, validate
 from stagedoor.wire.requests import WireRequest
@@ -150,10 +150,13 @@ class SignedListener:
         path = request.path
         signing_name = signing_name_of(request)
         unread = WireRequest(request.method, path, request.query, request.header, b"")
+        exchange.service = services.speaks_like(unread, signing_name)
         exchange.service = services.detect(unread, signing_name)
         exchange.protocol = routes.protocol_of(models.service(exchange.service), unread)
         if exchange.service == "s3":
             path = s3_addressing.path_style(request.header.get("host", ""), path)
+            if post_object.is_form(request, path):
+                return await self._post(exchange, path)
 
         exchange.body_limit = body_limits.body_limit(exchange.service, unread, house.settings)
         limit_bytes = exchange.body_limit.limit_bytes
@@ -187,7 +190,9 @@ class SignedListener:
             result = await function(call, parameters)
         else:
             result = await self._in_thread(function, call, parameters)
-            if self._held_answers.holds(operation.name, result, authenticated.user_agent):
+            asks = (authenticated.caller.access_key_id, authenticated.user_agent)
+            self._held_answers.note(operation.name, parameters, *asks)
+            if self._held_answers.holds(operation.name, result, *asks):
                 result = await self._held_answers.settled(
                     operation.name,
                     parameters,
@@ -199,6 +204,29 @@ class SignedListener:
         # The one status that no service model knows: a part of an object.
         status = 206 if exchange.service == "s3" and "ContentRange" in result else answer.status
         return Response(status, answer.headers, answer.body)  # pyright: ignore[reportArgumentType]
+
+    async def _post(self, exchange: _Exchange, path: str) -> Response:
+        """``_operate`` for a browser's form: its fields say who signed and what; the rest is a PutObject."""
+        request, house = exchange.request, self._house
+        upload = await post_object.read(request, path, house)
+        authenticated = upload.authenticated
+        exchange.caller_arn = authenticated.caller.arn
+        exchange.operation = operation = models.service("s3").operation("PutObject")
+        labels = {"Bucket": upload.bucket, "Key": upload.key}
+        parameters = parse.request(operation, "rest-xml", upload.request, labels)
+        validate.request(operation, parameters)
+        authorise(authenticated, "s3", "PutObject", parameters, upload.request, house)
+        call = Call(
+            "s3",
+            "PutObject",
+            authenticated.account_id,
+            authenticated.region,
+            authenticated.caller,
+            exchange.request_id,
+            house,
+        )
+        result = await objects.put_object(call, parameters)
+        return post_object.answer(upload, request, result["ETag"], exchange.request_id)
 
     async def _invoke(self, exchange: _Exchange, name: str) -> Response:
         """``_operate`` for an ordinary InvokeEndpoint: the same steps without looking anything up in the service's model."""

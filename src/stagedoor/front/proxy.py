@@ -8,7 +8,6 @@ reach nothing but this server must not reach the world through it.
 
 import asyncio
 import base64
-import binascii
 import hmac
 
 from stagedoor.front.aws_names import is_aws_name, split_authority
@@ -78,7 +77,7 @@ class Proxy:
             return False
         try:
             given = base64.b64decode(encoded.strip(), validate=True)
-        except binascii.Error:
+        except ValueError:  # no base64, or no ASCII
             return False
         return hmac.compare_digest(given, f"{USER}:{self._password}".encode())
 

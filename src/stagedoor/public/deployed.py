@@ -5,7 +5,7 @@ Place in the flow: ``listener`` asks for the stage that a URL names before it ma
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from stagedoor.public import match
@@ -14,7 +14,7 @@ from stagedoor.store.records import Key, Records
 
 @dataclass(frozen=True, slots=True)
 class DeployedStage:
-    """A stage with the API as it was when its deployment was made."""
+    """A stage with the API as it was when its deployment was made; ``policy`` is empty for an API without one."""
 
     api_id: str
     account_id: str
@@ -24,6 +24,8 @@ class DeployedStage:
     variables: Mapping[str, str]
     binary_media_types: frozenset[str]
     routes: match.Node
+    policy: str = ""
+    method_settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 class DeployedStages:
@@ -76,4 +78,6 @@ class DeployedStages:
             staged.document.get("variables", {}),
             frozenset(kind.lower() for kind in snapshot["binaryMediaTypes"]),
             match.build(snapshot["resources"]),
+            snapshot.get("policy", ""),
+            staged.document["methodSettings"],
         )

@@ -4,7 +4,8 @@ Source: "Set up Lambda proxy integrations in API Gateway", input format for REST
 """
 
 import base64
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote_plus
 
@@ -36,6 +37,8 @@ class PublicRequest:
     time_s: float
     is_trial: bool = False
     """Made by TestInvokeMethod, not by a client: it came through no proxy and to no domain."""
+    identity: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Who calls, by the names of the event's ``identity``, as far as the method wanted to know."""
 
     def header(self, name: str) -> str:
         """The last value of a header, by lower-case name; empty when it is not there."""
@@ -75,7 +78,7 @@ def proxy_event(request: PublicRequest, stage: DeployedStage, found: Match) -> d
         body = (
             base64.b64encode(request.body).decode() if is_binary else request.body.decode("utf-8", "replace")
         )
-    query = _grouped(_query_pairs(request.query))
+    query = grouped_query(request.query)
     return {
         "resource": found.resource["path"],
         "path": request.path,
@@ -120,6 +123,7 @@ def _request_context(request: PublicRequest, stage: DeployedStage, found: Match)
             "userArn": None,
             "userAgent": request.header("user-agent") or None,
             "user": None,
+            **request.identity,
         },
         "domainName": host,
         "deploymentId": stage.deployment_id,
@@ -146,6 +150,11 @@ def _forwarded(request: PublicRequest) -> dict[str, list[str]]:
     return _grouped(
         [(name, value) for name, value in pairs if name.lower() not in names] + list(added.items())
     )
+
+
+def grouped_query(query: str) -> dict[str, list[str]]:
+    """The parameters of a query string, decoded: all values of each, in order."""
+    return _grouped(_query_pairs(query))
 
 
 def _query_pairs(query: str) -> list[tuple[str, str]]:

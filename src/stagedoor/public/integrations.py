@@ -17,6 +17,7 @@ from stagedoor.http.message import Response
 from stagedoor.public import event, mock, proxy_answer
 from stagedoor.public.deployed import DeployedStage
 from stagedoor.public.event import PublicRequest
+from stagedoor.public.execution_log import ExecutionLog, text_of
 from stagedoor.public.match import Match
 from stagedoor.services.apigateway.integrations import function_of
 from stagedoor.services.call import House
@@ -28,10 +29,12 @@ log = logging.getLogger(__name__)
 _STAGE_VARIABLE = re.compile(r"\$\{stageVariables\.(\w+)\}")
 
 
-def gateway_response(status: int, message: str, error_type: str, request: PublicRequest) -> Response:
+def gateway_response(
+    status: int, message: str, error_type: str, request: PublicRequest, member: str = "message"
+) -> Response:
     """API Gateway's own answer, in the form of its default gateway responses."""
     headers = [("Content-Type", "application/json"), ("x-amzn-ErrorType", error_type)]
-    return Response(status, headers + trace_headers(request), orjson.dumps({"message": message}))
+    return Response(status, headers + trace_headers(request), orjson.dumps({member: message}))
 
 
 def trace_headers(request: PublicRequest) -> list[tuple[str, str]]:
@@ -44,16 +47,16 @@ async def answer(
     request: PublicRequest,
     stage: DeployedStage,
     found: Match,
-    notes: list[str] | None = None,
+    execution: ExecutionLog | None = None,
 ) -> Response:
-    """Run the method's integration. ``notes`` gets what the owner of the API may know and the caller may not."""
+    """Run the method's integration. ``execution`` gets what the owner of the API may know and the caller may not."""
     integration: Mapping[str, Any] = found.method["methodIntegration"]
     failed: Response
     try:
         if integration["type"] == "MOCK":
             done = mock.response(request, stage, integration, found.resource["path"])
         else:
-            done = await _function(house, request, stage, found, integration)
+            done = await _function(house, request, stage, found, integration, execution)
             if trace_id := request.header("x-amzn-trace-id"):
                 done.headers = [*done.headers, ("X-Amzn-Trace-Id", trace_id)]
         done.headers = [*done.headers, *trace_headers(request)]
@@ -64,7 +67,7 @@ async def answer(
         message = "Unsupported Media Type" if error.status == 415 else "Internal server error"
         failed = gateway_response(error.status, message, kind, request)
     except proxy_answer.MalformedAnswerError as error:
-        reason = f"malformed Lambda proxy response: {error}"
+        reason = f"Malformed Lambda proxy response: {error}"
         failed = gateway_response(502, "Internal server error", "InternalServerErrorException", request)
     except TimeoutError:
         reason = f"the integration did not answer within {integration['timeoutInMillis']} ms"
@@ -72,8 +75,8 @@ async def answer(
     except AwsError as error:
         reason = error
         failed = gateway_response(500, "Internal server error", "InternalServerErrorException", request)
-    if notes is not None:
-        notes.append(f"Execution failed: {reason}")
+    if execution is not None:
+        execution.note(f"Execution failed: {reason}")
     log.warning(
         "an API could not answer: %s",
         reason,
@@ -88,7 +91,12 @@ async def answer(
 
 
 async def _function(
-    house: House, request: PublicRequest, stage: DeployedStage, found: Match, integration: Mapping[str, Any]
+    house: House,
+    request: PublicRequest,
+    stage: DeployedStage,
+    found: Match,
+    integration: Mapping[str, Any],
+    execution: ExecutionLog | None,
 ) -> Response:
     """Ask the function's resource policy, then the function. A function that goes on after the time-out is not stopped."""
     uri = _STAGE_VARIABLE.sub(lambda match: stage.variables.get(match[1], ""), integration["uri"])
@@ -103,6 +111,12 @@ async def _function(
             status=403,
         )
     payload = orjson.dumps(event.proxy_event(request, stage, found))
+    endpoint = f"https://lambda.{stage.region}.amazonaws.com/2015-03-31/functions/{function}/invocations"
+    if execution is not None:
+        execution.note(f"Endpoint request URI: {endpoint}")
+        execution.note(f"Endpoint request body after transformations: {text_of(payload)}")
+        execution.note(f"Sending request to {endpoint}")
+    started_s = house.clock.monotonic()
     running = asyncio.ensure_future(
         run_function(
             house,
@@ -116,6 +130,10 @@ async def _function(
     result: InvokeResult
     async with asyncio.timeout(integration["timeoutInMillis"] / 1000):
         result = await asyncio.shield(running)
+    if execution is not None:
+        latency_ms = (house.clock.monotonic() - started_s) * 1000
+        execution.note(f"Received response. Status: 200, Integration latency: {latency_ms:.0f} ms")
+        execution.note(f"Endpoint response body before transformations: {text_of(result.payload)}")
     if result.function_error is not None:
         raise proxy_answer.MalformedAnswerError(
             f"the function failed: {result.payload[:500].decode('utf-8', 'replace')}"

@@ -1,8 +1,10 @@
 """The public listener: deployed APIs and bucket websites, and nothing that needs a signature.
 
-Steps: what does the URL name -> which stage is deployed there -> which method -> its integration -> the answer.
+Steps: what does the URL name -> which stage is deployed there -> which method -> may they call it -> its
+integration -> the answer.
 """
 
+import asyncio
 import secrets
 import time
 from collections.abc import Callable
@@ -10,11 +12,14 @@ from http import HTTPStatus
 
 from stagedoor.domain import ids
 from stagedoor.http.message import BodyTooLargeError, Request, Response
-from stagedoor.public import integrations, match, websites
+from stagedoor.public import event, integrations, match, websites
 from stagedoor.public.addressing import ApiAddress, api_address, website_address
+from stagedoor.public.authorise import DeniedError, Door
 from stagedoor.public.deployed import DeployedStage, DeployedStages
 from stagedoor.public.event import PublicRequest
+from stagedoor.public.execution_log import ExecutionLog
 from stagedoor.services.call import House
+from stagedoor.services.denials import Denials
 from stagedoor.services.trial import Trial, TrialResult
 
 BODY_MAX_BYTES = 10 * 1024 * 1024
@@ -26,8 +31,10 @@ TRIAL_SOURCE_IP = "test-invoke-source-ip"
 class PublicListener:
     """Answers requests of the public listener; the signed listener hands its public API requests here too."""
 
-    def __init__(self, house: House, health: Callable[[], bytes]) -> None:
+    def __init__(self, house: House, health: Callable[[], bytes], denials: Denials) -> None:
         self._house = house
+        self._denials = denials
+        self._door = Door(house)
         self._health = health
         self._stages = DeployedStages(house.records)
 
@@ -76,6 +83,16 @@ class PublicListener:
             return integrations.gateway_response(
                 403, "Missing Authentication Token", "MissingAuthenticationTokenException", described
             )
+        try:
+            described = await self._door.admit(request, described, stage, found)
+        except DeniedError as denied:
+            if denied.asked is not None:
+                await asyncio.to_thread(
+                    self._denials.note, described.request_id, "execute-api", "Invoke", denied.asked
+                )
+            return integrations.gateway_response(
+                denied.status, denied.message, denied.code, described, denied.member
+            )
         return await integrations.answer(self._house, described, stage, found)
 
     async def try_method(self, trial: Trial) -> TrialResult:
@@ -104,6 +121,7 @@ class PublicListener:
             secrets.token_urlsafe(11) + "=",
             self._house.clock.now(),
             is_trial=True,
+            identity=trial.identity,
         )
         found = match.match(stage.routes, described.http_method, trial.path)
         if found is None or found.resource["id"] != trial.resource_id:
@@ -112,14 +130,25 @@ class PublicListener:
                 trial.resources[trial.resource_id]["resourceMethods"][trial.http_method],
                 {},
             )
-        notes: list[str] = [f"Execution log for request {described.request_id}"]
-        response = await integrations.answer(self._house, described, stage, found, notes)
-        notes.append(f"Method completed with status: {response.status}")
+        execution = ExecutionLog(described.request_id, self._house.clock)
+        execution.request(
+            described.http_method,
+            found.resource["path"],
+            found.path_parameters,
+            event.grouped_query(described.query),
+            described.headers,
+            described.body,
+        )
+        response = await integrations.answer(self._house, described, stage, found, execution)
+        body = response.body if isinstance(response.body, bytes) else b""
+        if response.status < 500:
+            execution.response(response.status, response.headers, body)
+        execution.note(f"Method completed with status: {response.status}")
         return TrialResult(
             response.status,
             list(response.headers),
-            response.body if isinstance(response.body, bytes) else b"",
-            "\n".join(notes),
+            body,
+            str(execution),
             round((self._house.clock.monotonic() - started_s) * 1000),
         )
 

@@ -293,6 +293,7 @@ class _Visit:
             ("x-amz-error-code", failure.code),
             ("x-amz-error-message", failure.message),
             ("Content-Type", "text/html; charset=utf-8"),
+            ("Content-Security-Policy", "default-src 'none'"),
         ]
         return Response(failure.status, headers, "\n".join(lines).encode())
 

@@ -63,6 +63,26 @@ def decision(
     return _own(house, caller, action, resource, context)
 
 
+def on_resource(
+    house: House,
+    caller: Caller,
+    action: str,
+    resource: str,
+    context: ContextSource,
+    policies: tuple[str, ...],
+    account_id: str,
+) -> tuple[Decision, Asked | None]:
+    """As ``decision``, for a resource whose policies the asker knows; with a refusal what was asked, to explain it."""
+    if not policies and account_id == caller.account_id:
+        found = _own(house, caller, action, resource, context)
+    else:
+        question = _question(house, caller, action, resource, context, *policies)
+        found = decide(question, resource_policies=policies, resource_account_id=account_id)
+    if found.allowed:
+        return found, None
+    return found, Asked(_question(house, caller, action, resource, context), found, policies, account_id)
+
+
 def account_in(resource: str) -> str:
     """The account that an ARN names; empty for none."""
     return resource.split(":", 5)[4] if resource.startswith("arn:") and resource.count(":") >= 5 else ""

@@ -24,6 +24,8 @@ class Trial:
     headers: list[tuple[str, str]]
     body: bytes
     stage_variables: Mapping[str, str]
+    identity: Mapping[str, str]
+    """Who tries, by the names of an event's ``identity``."""
 
 
 @dataclass(frozen=True, slots=True)

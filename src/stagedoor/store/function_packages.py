@@ -10,6 +10,7 @@ import hashlib
 import os
 import secrets
 import stat
+import struct
 import time
 import zipfile
 from collections.abc import Iterable
@@ -47,7 +48,15 @@ def inspect(file: IO[bytes]) -> None:
             )
         with zipfile.ZipFile(file) as archive:
             entries = archive.infolist()
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError, OSError) as error:
+    except (
+        zipfile.BadZipFile,
+        RuntimeError,
+        ValueError,
+        OverflowError,
+        struct.error,
+        EOFError,
+        OSError,
+    ) as error:
         raise PackageError(_UNREADABLE) from error
     if not entries:
         raise PackageError("Uploaded file must be a non-empty zip")

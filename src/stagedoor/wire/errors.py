@@ -196,7 +196,7 @@ def _xml_members(service: "Service", shape: Any, members: Mapping[str, Any]) -> 
         if value is not None and not render_xml.outside_body(shape.members[name])
     ]
     elements += [
-        render_xml.element(name, render_xml.escape(str(value)))
+        render_xml.element(name, render_xml.legible(str(value)))
         for name, value in outside.items()
         if value is not None
     ]
@@ -208,9 +208,9 @@ def _error_content(service: "Service", shape: Any, error: AwsError, status: int,
     parts: list[str] = []
     if typed:
         parts.append(render_xml.element("Type", "Sender" if status < 500 else "Receiver"))
-    parts.append(render_xml.element("Code", render_xml.escape(code)))
+    parts.append(render_xml.element("Code", render_xml.legible(code)))
     if error.message:
-        parts.append(render_xml.element("Message", render_xml.escape(error.message)))
+        parts.append(render_xml.element("Message", render_xml.legible(error.message)))
     parts.append(_xml_members(service, shape, error.members))
     return "".join(parts)
 
@@ -256,7 +256,7 @@ def _rest_xml(
         return Answer(status, headers, body)
     content = _error_content(service, shape, error, status, typed=False)
     if resource is not None:
-        content += render_xml.element("Resource", render_xml.escape(resource))
+        content += render_xml.element("Resource", render_xml.legible(resource))
     content += render_xml.element("RequestId", render_xml.escape(request_id))
     content += render_xml.element("HostId", host_id(request_id))
     return Answer(

@@ -24,9 +24,18 @@ def _reference(match: re.Match[str]) -> str:
     return _NAMED.get(character) or f"&#x{ord(character):x};"
 
 
+# Beyond tab and the line ends XML 1.0 has no control characters, not even as references.
+_ILLEGIBLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+
+
 def escape(text: str) -> str:
     """Text for an element's content."""
     return _SPECIAL.sub(_reference, text)
+
+
+def legible(text: str) -> str:
+    """Text for people: what no parser of XML 1.0 takes (control characters) is replaced, as its sense is not lost by that."""
+    return _SPECIAL.sub(_reference, _ILLEGIBLE.sub("\ufffd", text))
 
 
 def element(name: str, content: str, attributes: Iterable[tuple[str, str]] = ()) -> str:

@@ -69,6 +69,20 @@ def detect(request: WireRequest, signing_name: str | None) -> str:
     return name
 
 
+def speaks_like(request: WireRequest, signing_name: str | None) -> str:
+    """The service in whose words a request is answered that is meant for none of them: what it looks like itself."""
+    content_type = request.headers.get("content-type", "")
+    if signing_name == "execute-api":
+        return "apigateway"
+    if request.headers.get("smithy-protocol") == "rpc-v2-cbor":
+        return "cloudwatch"
+    if "x-amz-target" in request.headers or content_type.startswith("application/x-amz-json"):
+        return "sagemaker"
+    if _is_form(request):
+        return "sts"
+    return "lambda" if content_type.startswith("application/json") else "s3"
+
+
 def _by_content(request: WireRequest) -> str:
     prefix = request.headers.get("x-amz-target", "").rpartition(".")[0]
     if prefix in _BY_TARGET_PREFIX:

@@ -6,10 +6,12 @@ worker's own scratch directory and goes with it. Links are followed at writing t
 """
 
 import bz2
+import errno
 import gzip
 import lzma
 import os
 import stat
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -23,6 +25,8 @@ MAX_RATIO = 100
 FREE_BYTES = 256 * 1024 * 1024
 """What any archive may be when extracted, however small it is itself."""
 
+# What the libraries raise where a number in an archive makes no sense to them.
+_CONFUSED = (ValueError, OverflowError, RuntimeError, struct.error)
 _HEADERS_BYTES = 2048 * MAX_ENTRIES
 _LONGEST_READ_BYTES = 16 * 1024 * 1024
 _MAX_NAME_BYTES = 4096
@@ -65,10 +69,10 @@ def extract_tar(archive: Path, folder: Path, *, max_bytes: int) -> None:
             for entry in links:
                 _copy_link(entry, folder, budget)
             _read_to_the_end(source, budget)
-    except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError) as error:
+    except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, *_CONFUSED) as error:
         raise ArchiveError(f"the archive is damaged or not a tar.gz: {error}") from error
     except OSError as error:
-        if error.errno is not None:
+        if error.errno not in (None, errno.EINVAL):
             raise  # the disk's
         raise ArchiveError(f"the archive is damaged: {error}") from error  # bz2's way to say so
 
@@ -170,8 +174,12 @@ def extract_zip(archive: Path, folder: Path, *, max_bytes: int) -> None:
         with zipfile.ZipFile(archive) as source:
             for entry in _checked(source, budget):
                 _extract_zip_entry(source, entry, folder, budget)
-    except (zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, *_CONFUSED) as error:
         raise ArchiveError(f"the package is damaged or not a zip: {error}") from error
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise  # the disk's
+        raise ArchiveError(f"the package is damaged: {error}") from error  # an entry before the beginning
 
 
 def _checked(source: zipfile.ZipFile, budget: _Budget) -> Iterator[zipfile.ZipInfo]:

@@ -52,7 +52,8 @@ class Assignment:
     ``isolation`` is ``auto``, ``strict`` or ``none`` (``worker.confine``). ``connect_ports`` are the TCP ports it may connect
     to; None: it may go anywhere. ``private`` are folders that it must never see. ``uid`` is the user (and group) that it has to
     itself, when the server is root. ``known_missing``: rungs not to be tried, and why (``engine.isolation`` found out).
-    ``server_pid``: the one process that may connect to it.
+    ``server_pid``: the one process that may connect to it. ``packages`` is a virtual environment with packages that the user chose,
+    empty for none: nothing of it may run before the process is confined.
     """
 
     id: str
@@ -71,6 +72,7 @@ class Assignment:
     uid: int | None = None
     known_missing: dict[str, str] = field(default_factory=dict[str, str])
     server_pid: int | None = None
+    packages: str = ""
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)

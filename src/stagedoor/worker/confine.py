@@ -224,6 +224,7 @@ def _aliases(assignment: Assignment) -> dict[str, str]:
         aliases["/opt/ml"] = scratch / "opt" / "ml"
     else:
         aliases["/opt/ml/model"] = scratch / "model"
+        aliases["/opt/ml/code"] = scratch / "code"
     return {name: str(place) for name, place in aliases.items()}
 
 

@@ -11,9 +11,29 @@ from typing import Any
 
 from stagedoor.worker.specs import JobSpec
 
+CONTAINER_ROOT = Path("/opt/ml")
+"""Where a SageMaker container finds everything; a workload with a file system of its own finds it there, too."""
+
 
 class JobFailed(Exception):
-    """Raised by an entry for a failure that the user caused: its text alone becomes the failure, with no traceback."""
+    """Raised by an entry for a failure that the user caused: its text alone becomes the failure, with no traceback.
+
+    ``exit_code`` is how the job's process ends then: that of the user's program, if it was one that failed.
+    """
+
+    def __init__(self, reason: str, exit_code: int = 1) -> None:
+        super().__init__(reason)
+        self.exit_code = exit_code
+
+
+class EnvironmentWanted(Exception):
+    """Raised by an entry that has found a requirements.txt and runs in an environment without it: ``requirements`` is its
+    text. The server makes the environment, and the job begins anew in it.
+    """
+
+    def __init__(self, requirements: str) -> None:
+        super().__init__("an environment with requirements is wanted")
+        self.requirements = requirements
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +49,14 @@ class Job:
     def config(self, name: str) -> Any:
         """One of the spec's configurations: ``hyperparameters``, ``inputdataconfig``, ``resourceconfig``; None if absent."""
         return self.spec.get("config", {}).get(name)
+
+    @property
+    def place(self) -> Path:
+        """``/opt/ml`` where this job has it, else where it really is: what programs of the user are told."""
+        try:
+            return CONTAINER_ROOT if CONTAINER_ROOT.samefile(self.root) else self.root
+        except OSError:
+            return self.root
 
     @property
     def options(self) -> dict[str, Any]:

@@ -13,10 +13,10 @@ import traceback
 from pathlib import Path
 from typing import cast
 
-from stagedoor.worker.job import Job, JobFailed
+from stagedoor.worker.job import EnvironmentWanted, Job, JobFailed
 from stagedoor.worker.model_server import algorithm_module, describe
 from stagedoor.worker.process import Process
-from stagedoor.worker.specs import JobSpec
+from stagedoor.worker.specs import REQUIREMENTS_FILE, WANTS_ENVIRONMENT_EXIT, JobSpec
 
 # AWS shows the first 1,024 characters of this file as part of the FailureReason.
 _MAX_FAILURE_CHARACTERS = 64 * 1024
@@ -50,15 +50,26 @@ def run(process: Process) -> int:
             return 0
         write_failure(job.output_dir, f"the job ended itself with exit code {ending.code}")
         raise
+    except EnvironmentWanted as wanted:
+        (process.scratch / REQUIREMENTS_FILE).write_text(wanted.requirements)
+        return WANTS_ENVIRONMENT_EXIT
     except JobFailed as failure:
         print(failure)
-        write_failure(job.output_dir, str(failure))
-        return 1
+        if not _has_failure(job.output_dir):  # what the user's own program wrote says more
+            write_failure(job.output_dir, str(failure))
+        if stop.is_set:
+            _pack(job)  # what was saved until the end that somebody asked for
+        return failure.exit_code
     except Exception as error:  # noqa: BLE001 - whatever the entry raises is the job's failure
         text = traceback.format_exc()
         print(text, end="")
         write_failure(job.output_dir, f"{describe(error)}\n\n{text}")
         return 1
+
+
+def _has_failure(output_dir: Path) -> bool:
+    failure = output_dir / "failure"
+    return failure.is_file() and failure.stat().st_size > 0
 
 
 def _lay_out(job: Job) -> None:

@@ -18,6 +18,7 @@ from typing import Any, NoReturn, cast
 
 from stagedoor.worker import archives, connections, frames
 from stagedoor.worker.connections import Connection, Connections
+from stagedoor.worker.job import EnvironmentWanted
 from stagedoor.worker.model import Algorithm, Fault, Model, Request, Result
 from stagedoor.worker.process import Process
 from stagedoor.worker.specs import ModelSpec
@@ -37,6 +38,10 @@ def serve(process: Process) -> int:
     began = time.monotonic()
     try:
         model = load(spec, process.scratch)
+    except EnvironmentWanted as wanted:
+        text = "the model's script has a requirements.txt, and its environment was not made for it"
+        connections.refuse(process.listener, {"reason": text, "requirements": wanted.requirements})
+        return 1
     except Exception as error:  # noqa: BLE001 - whatever loading raises is why the model failed
         traceback.print_exc()
         fault = {"reason": describe(error), "traceback": traceback.format_exc()}

@@ -100,6 +100,10 @@ def become(
         output_fd = _settle_files(output_fd, keep if listener is None else keep | {listener.fileno()})
         _settle_environment(assignment)
         rungs = confine(assignment, division).rungs
+        if assignment.packages:
+            from stagedoor.worker import packages
+
+            packages.enter(Path(assignment.packages))
         exit_code = _run(Process(assignment, listener, output_fd, rungs))
     except IsolationError as error:
         exit_code = _refuse(assignment, listener, error)

@@ -52,10 +52,14 @@ class PredictionMeta(TypedDict):
 
 
 class FaultMeta(TypedDict):
-    """Meta of a FAULT: see ``worker.frames``. ``status`` only in a call's fault, ``error`` only from functions."""
+    """Meta of a FAULT: see ``worker.frames``. ``status`` only in a call's fault, ``error`` only from functions.
+
+    ``requirements`` only from a model with a script whose requirements.txt is not in its environment: its text.
+    """
 
     reason: str
     status: NotRequired[int]
+    requirements: NotRequired[str]
     traceback: NotRequired[str]
     error: NotRequired["FunctionError"]
 
@@ -128,6 +132,15 @@ class JobSpec(TypedDict):
     options: NotRequired[dict[str, Any]]
     pack_model: NotRequired[bool]
     pack_output: NotRequired[bool]
+
+
+WANTS_ENVIRONMENT_EXIT = 85
+"""How a job's process ends that has found requirements and runs without them: ``REQUIREMENTS_FILE`` in its scratch directory
+has their text. The user's program has not run then.
+"""
+
+REQUIREMENTS_FILE = "requirements-wanted.txt"
+MAX_REQUIREMENTS_BYTES = 256 * 1024
 
 
 INIT_OUTPUT_END = b"\x00stagedoor-end init\x00\n"

@@ -1,7 +1,7 @@
 """What AWS documents about actions: their resource types, condition keys and further actions. Data: ``facts.json``.
 
-Place in the flow: the tests hold ``actions.toml`` and ``request_keys.toml`` against it; ``services.role_activity`` asks it for
-the form of a resource's ARN. ``tools/service_authorization.py`` writes the file.
+Place in the flow: the tests hold ``actions.toml`` and ``request_keys.toml`` against it; ``services.s3`` asks it which
+actions there are and what they apply to. ``tools/service_authorization.py`` writes the file.
 """
 
 import json
@@ -50,6 +50,11 @@ def action(name: str) -> Action | None:
         return None
     lists = (tuple(entry.get(member, ())) for member in ("required", "optional", "keys", "dependent"))
     return Action(entry["level"], *lists)
+
+
+def action_names(prefix: str) -> tuple[str, ...]:
+    """The actions that AWS documents for a service, without its prefix."""
+    return tuple(_services()[prefix]["actions"])
 
 
 def resource_type(prefix: str, name: str) -> ResourceType:

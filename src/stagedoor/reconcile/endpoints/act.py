@@ -19,6 +19,7 @@ from stagedoor.reconcile.endpoints.plan import Failure, Outcome, Route, Slot, Vi
 from stagedoor.reconcile.endpoints.workers import ModelWorker, StartError, Workshop, exit_reason, log_place
 from stagedoor.reconcile.loop import Underway
 from stagedoor.reconcile.model_files import ModelFiles
+from stagedoor.reconcile.role_access import RoleAccess
 from stagedoor.reconcile.worker_logs import WorkerLogs
 from stagedoor.store.records import ConflictError, Document, Key, Record, Records
 from stagedoor.traffic.channel import CallTimeoutError, Channel, ChannelError
@@ -65,12 +66,13 @@ class EndpointReconciler:
         *,
         start_timeout_s: float = 120.0,
         invoke_timeout_s: float = 60.0,
+        access: RoleAccess | None = None,
     ) -> None:
         self.wake: Callable[[], None] = lambda: None
         self._records = records
         self._routes = routes
         self._clock = clock
-        self._workshop = Workshop(engine, model_files, logs, clock, start_timeout_s, invoke_timeout_s)
+        self._workshop = Workshop(engine, model_files, logs, clock, start_timeout_s, invoke_timeout_s, access)
         self._endpoints: dict[Key, _Endpoint] = {}
         self._workers: dict[str, ModelWorker] = {}
         self._numbers = itertools.count(1)

@@ -34,9 +34,11 @@ def variant_of(document: Document, generation: int, name: str) -> Document | Non
 
 
 def artifacts(document: Document) -> list[dict[str, Any]]:
-    """The model data that an endpoint's fleets need."""
+    """The model data, and the sources of scripts, that an endpoint's fleets need."""
     fleets = [document[member] for member in ("serving", "coming") if document.get(member)]
-    return [variant["artifact"] for fleet in fleets for variant in fleet["variants"]]
+    variants = [variant for fleet in fleets for variant in fleet["variants"]]
+    sources = [variant["program"]["source"] for variant in variants if "source" in variant.get("program", {})]
+    return [*(variant["artifact"] for variant in variants), *sources]
 
 
 def after(document: Document, outcome: Outcome, now: float) -> Document:

@@ -7,11 +7,14 @@ engine start the process and waits for its HELLO; ``wind_down`` lets it finish w
 import asyncio
 import hashlib
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from stagedoor.domain.clock import Clock
-from stagedoor.engine.interface import Engine, EngineError, Workload
+from stagedoor.engine.interface import Engine, EngineError
+from stagedoor.reconcile import programs
 from stagedoor.reconcile.endpoints.plan import Phase, Slot
 from stagedoor.reconcile.model_files import ModelDataError, ModelFiles
+from stagedoor.reconcile.role_access import RoleAccess
 from stagedoor.reconcile.worker_logs import WorkerLogs
 from stagedoor.store.records import Document, Key
 from stagedoor.traffic.channel import Channel, ChannelError, WorkerFailedError
@@ -56,6 +59,7 @@ class Workshop:
     clock: Clock
     start_timeout_s: float
     drain_timeout_s: float
+    access: RoleAccess | None = None
 
     async def bring_up(self, worker: ModelWorker, variant: Document) -> None:
         """Return when the worker is ready. StartError says why it never will be; nothing is left of it then."""
@@ -82,32 +86,51 @@ class Workshop:
         artifact = variant["artifact"]
         url = f"s3://{artifact['bucket']}/{artifact['key']}"
         try:
-            archive = await asyncio.to_thread(self.model_files.path, artifact)
+            files = {"model.tar.gz": await asyncio.to_thread(self.model_files.path, artifact)}
+            program = programs.of(variant)
+            if program is not None and "source" in program:
+                files[programs.SOURCE_FILE] = await asyncio.to_thread(
+                    self.model_files.path, program["source"]
+                )
         except ModelDataError as error:
             raise StartError(
                 f'Failed to download model data for the primary container (URL: "{url}"). Please ensure that there is an '
                 f"object located at the URL and that the role passed to CreateModel has permissions to download it. "
                 f"Reason: {error}."
             ) from error
-        workload = Workload(
-            id=worker.id,
-            kind="model",
-            runtime=variant["algorithm"],
-            spec={
-                "algorithm": f"{variant['algorithm']}_serving",
-                "name": variant["modelName"],
-                "model_archive": "model.tar.gz",
-            },
-            environment=variant["environment"],
-            files={"model.tar.gz": archive},
-        )
         timeout_s = float(variant.get("startTimeoutS") or self.start_timeout_s)
         try:
-            placement = await self.engine.start(workload)
-            worker.channel = await self._greeting(worker, placement.address, timeout_s)
+            try:
+                await self._run(worker, variant, files, timeout_s)
+            except WorkerFailedError as error:
+                wanted = error.meta.get("requirements")
+                if program is None or not wanted:
+                    raise
+                await self.engine.stop(worker.id, 0)
+                worker.exited = asyncio.get_running_loop().create_future()
+                ready = await self.engine.prepare(program["runtime"], wanted)
+                again = variant | {"program": programs.prepared(program, ready)}
+                await self._run(worker, again, files, timeout_s)
         except (EngineError, ChannelError) as error:
             reason = error.reason if isinstance(error, WorkerFailedError) else str(error)
             raise StartError(_explained(variant["name"], url, reason)) from error
+
+    async def _run(
+        self, worker: ModelWorker, variant: Document, files: dict[str, Path], timeout_s: float
+    ) -> None:
+        """Start the process and get its channel."""
+        workload = await asyncio.to_thread(
+            programs.model_workload,
+            worker.id,
+            variant["modelName"],
+            variant,
+            files,
+            variant["environment"],
+            access=self.access,
+            region=worker.endpoint.region,
+        )
+        placement = await self.engine.start(workload)
+        worker.channel = await self._greeting(worker, placement.address, timeout_s)
 
     async def _greeting(self, worker: ModelWorker, address: str, timeout_s: float) -> Channel:
         """The channel once the worker says HELLO; an exit ends the waiting, after time for its last words."""

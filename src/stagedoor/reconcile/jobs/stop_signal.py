@@ -1,8 +1,12 @@
 """Tells a running job, wherever it is, that it shall end: its coroutine and the threads that work for it."""
 
 import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 from stagedoor.reconcile.jobs.plan import StopCause
+
+_T = TypeVar("_T")
 
 
 class StoppedError(Exception):
@@ -29,3 +33,16 @@ class StopSignal:
     async def wait(self) -> None:
         """Return when the end is asked for."""
         await self._event.wait()
+
+    async def unless_set(self, work: Coroutine[Any, Any, _T]) -> _T:
+        """The work's result; StoppedError, with the work cancelled, when the end is asked for first."""
+        task, stopped = asyncio.ensure_future(work), asyncio.ensure_future(self.wait())
+        try:
+            await asyncio.wait((task, stopped), return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                return task.result()
+            raise StoppedError(self.cause)
+        finally:
+            stopped.cancel()
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)

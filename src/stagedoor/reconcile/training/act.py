@@ -13,23 +13,25 @@ import socket
 import threading
 from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from stagedoor.domain.clock import Clock
 from stagedoor.domain.ids import resource_suffix
-from stagedoor.engine.interface import Engine, EngineError, Workload
+from stagedoor.engine.interface import Engine, EngineError, RuntimeUnavailableError, Workload
+from stagedoor.reconcile import programs
 from stagedoor.reconcile.jobs import demand
 from stagedoor.reconcile.jobs.slots import JobSlots
 from stagedoor.reconcile.jobs.stop_signal import StoppedError, StopSignal
+from stagedoor.reconcile.role_access import RoleAccess
 from stagedoor.reconcile.training import artifacts, checkpoints, documents, pipes, staging
 from stagedoor.reconcile.training.artifacts import ArtifactStore
 from stagedoor.reconcile.training.channel_data import channels
 from stagedoor.reconcile.training.checkpoints import Checkpoints
-from stagedoor.reconcile.training.hosts import Hosts
+from stagedoor.reconcile.training.hosts import Ended, Hosts
 from stagedoor.reconcile.training.metrics import JobMetrics
-from stagedoor.reconcile.training.outcome import deciding_reason, outcome
+from stagedoor.reconcile.training.outcome import Outcome, deciding_reason, outcome
 from stagedoor.reconcile.training.pipes import Feed
 from stagedoor.reconcile.training.staging import ROOT, DownloadError
 from stagedoor.reconcile.worker_logs import WorkerLogs
@@ -78,6 +80,34 @@ class _Result:
     may_retry: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class _Inputs:
+    """What the hosts are given: ``files`` for each, ``copies`` for all."""
+
+    files: Sequence[dict[str, Path]]
+    copies: dict[str, Path]
+    checkpoints: Checkpoints
+
+
+@dataclass(frozen=True, slots=True)
+class _Left:
+    """What the hosts left. ``failed``: the indices of those that failed by themselves, the earliest first."""
+
+    ends: Sequence[Ended]
+    outcomes: Sequence[Outcome]
+    failed: Sequence[int]
+
+    @property
+    def requirements(self) -> str:
+        """What a program wants installed before it runs; empty when it ran."""
+        return next((each.requirements for each in self.outcomes if each.requirements), "")
+
+    @property
+    def reason(self) -> str:
+        """Why the job failed."""
+        return deciding_reason([self.outcomes[number].reason for number in self.failed])
+
+
 class TrainingJobs:
     """The ``JobKind`` of training jobs. ``directory`` is for staged inputs; nothing in it outlives a run."""
 
@@ -94,9 +124,12 @@ class TrainingJobs:
         clock: Clock,
         directory: Path,
         *,
+        access: RoleAccess | None = None,
         stop_grace_s: float = STOP_GRACE_S,
     ) -> None:
+        self._access = access
         self._stores = stores
+        self._engine = engine
         self._hosts = Hosts(engine, logs, stop_grace_s)
         self._slots = slots
         self._clock = clock
@@ -143,6 +176,8 @@ class TrainingJobs:
             return _Result(partial(_stopped, stop=stop))
         except DownloadError as error:
             return _Result(_failed(f"ClientError: {error}"))
+        except (programs.SourceError, RuntimeUnavailableError) as error:
+            return _Result(_failed(f"ClientError: {error}"))
         except EngineError as error:
             reason = f"InternalServerError: The training process could not be started: {error}"
             return _Result(_failed(reason), may_retry=True)
@@ -169,41 +204,36 @@ class TrainingJobs:
         )
         kept = Checkpoints(document, stores.objects, stores.contents, self._clock)
         copies = await asyncio.to_thread(kept.fetch, attempt.directory / "checkpoints")
+        program = programs.of(document)
+        if program is not None:
+            source = await asyncio.to_thread(
+                programs.stage_source, program, attempt.directory / "source", stores.objects, stores.contents
+            )
+            files = [mine | source for mine in files]
         await self._change(key, documents.training)
-        options = _options(document, attempt.hosts, files)
-        workloads = [
-            self._workload(key, document, attempt, number, files[number], copies, options)
-            for number in range(host_count)
-        ]
         places = self._log_places(key, document, attempt.hosts)
-        feeding = _Feeding(document, stores)
         metrics = self._metrics(document, places[0])
-
-        @contextlib.asynccontextmanager
-        async def beside(scratches: Sequence[Path]) -> AsyncGenerator[None]:
-            async with kept.keep(scratches), feeding.flow(scratches), metrics.flowing():
-                yield
-
-        ends, failed = await self._hosts.run(list(zip(workloads, places, strict=True)), stop, beside)
+        inputs = _Inputs(files, copies, kept)
+        async with metrics.flowing():
+            left = await self._train(key, document, attempt, inputs, places, stop)
+            if program is not None and left.requirements and stop.cause is None:
+                await self._hosts.clear(attempt.workload_ids)
+                ready = await stop.unless_set(self._engine.prepare(program["runtime"], left.requirements))
+                document = document | {"program": programs.prepared(program, ready)}
+                left = await self._train(key, document, attempt, inputs, places, stop)
         await asyncio.to_thread(metrics.collect)
-        outcomes = [
-            await asyncio.to_thread(outcome, end.scratch, end.exit_code, end.last_lines) for end in ends
-        ]
-        if stop.cause is None:
-            if feeding.failure is not None:
-                raise feeding.failure
-            if failed:
-                return _failed(deciding_reason([outcomes[number].reason for number in failed]), metrics)
+        if stop.cause is None and left.failed:
+            return _failed(left.reason, metrics)
         await self._change(key, documents.uploading)
         try:
             model = await asyncio.to_thread(
                 artifacts.upload,
                 document,
-                [end.scratch for end in ends],
-                outcomes,
+                [end.scratch for end in left.ends],
+                left.outcomes,
                 attempt.directory,
                 ArtifactStore(stores.objects, stores.contents, self._clock.now()),
-                succeeded=not any(end.exit_code for end in ends),
+                succeeded=not any(end.exit_code for end in left.ends),
             )
         except NoSuchBucketError:
             return _failed(
@@ -221,46 +251,79 @@ class TrainingJobs:
         name, now = document["TrainingJobName"], int(self._clock.now())
         return [LogPlace(key.account_id, key.region, LOG_GROUP, f"{name}/{host}-{now}") for host in hosts]
 
+    async def _train(
+        self,
+        key: Key,
+        document: Document,
+        attempt: _Attempt,
+        inputs: _Inputs,
+        places: Sequence[LogPlace],
+        stop: StopSignal,
+    ) -> _Left:
+        """Run the hosts' processes to their end. DownloadError when a pipe could not be filled."""
+        parts = await asyncio.to_thread(
+            programs.job_parts, document, self._access, document["TrainingJobName"], key.region
+        )
+        options = parts.options | _options(document, attempt.hosts, inputs.files)
+        parts = replace(parts, options=options)
+        workloads = [
+            self._workload(key, document, attempt, number, inputs, parts)
+            for number in range(len(attempt.hosts))
+        ]
+        feeding = _Feeding(document, self._stores)
+
+        @contextlib.asynccontextmanager
+        async def beside(scratches: Sequence[Path]) -> AsyncGenerator[None]:
+            async with inputs.checkpoints.keep(scratches), feeding.flow(scratches):
+                yield
+
+        ends, failed = await self._hosts.run(list(zip(workloads, places, strict=True)), stop, beside)
+        if feeding.failure is not None and stop.cause is None:
+            raise feeding.failure
+        outcomes = [
+            await asyncio.to_thread(outcome, end.scratch, end.exit_code, end.last_lines) for end in ends
+        ]
+        return _Left(ends, outcomes, failed)
+
     def _workload(
         self,
         key: Key,
         document: Document,
         attempt: _Attempt,
         number: int,
-        files: dict[str, Path],
-        copies: dict[str, Path],
-        options: dict[str, object],
+        inputs: _Inputs,
+        parts: programs.JobParts,
     ) -> Workload:
         """The process of one host."""
-        algorithm, host_count = document["algorithm"], len(attempt.hosts)
+        host_count = len(attempt.hosts)
         config = staging.configuration(document, attempt.hosts, attempt.hosts[number])
         piped = [channel for channel in channels(document) if channel.mode == "Pipe"]
         return Workload(
             id=attempt.workload_ids[number],
             kind="job",
-            runtime=algorithm,
+            runtime=parts.runtime,
             spec={
-                "entry": f"{algorithm}_training:train",
+                "entry": parts.entry,
+                "options": parts.options,
                 "name": document["TrainingJobName"],
                 "config": config,
                 "channels": [channel.name for channel in channels(document) if channel not in piped],
                 "pack_model": artifacts.packs_itself(document, host_count),
                 "pack_output": artifacts.packs_itself(document, host_count),
-                "options": options,
             },
             environment={
-                "AWS_REGION": key.region,
+                **parts.environment,
                 "OMP_WAIT_POLICY": "PASSIVE",  # see engine.runtimes; for processes that are not forked
                 "TRAINING_JOB_NAME": document["TrainingJobName"],
                 "TRAINING_JOB_ARN": document["TrainingJobArn"],
                 **document.get("Environment", {}),
             },
-            files=files,
-            copies=copies,
+            files=inputs.files[number],
+            copies=inputs.copies,
             pipes=[pipes.first_pipe(channel) for channel in piped],
             threads=max(1, self._slots.threads(key) // host_count),
             # Hosts talk to each other on ports that they choose, which only an open network allows.
-            connect_ports=() if host_count == 1 else None,
+            connect_ports=parts.connect_ports if host_count == 1 else None,
         )
 
     def _metrics(self, document: Document, place: LogPlace) -> JobMetrics:

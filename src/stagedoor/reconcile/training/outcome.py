@@ -9,25 +9,36 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from stagedoor.worker.specs import MAX_REQUIREMENTS_BYTES, REQUIREMENTS_FILE, WANTS_ENVIRONMENT_EXIT
+
 _FAILURE_CHARACTERS = 1024
 _KINDS = ("ClientError:", "AlgorithmError:", "InternalServerError:")
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """``reason`` is empty for success. The archives are None where there are none."""
+    """``reason`` is empty for success. The archives are None where there are none.
+
+    ``requirements`` has the text of a requirements.txt when the program has not run for want of it.
+    """
 
     reason: str
     model_archive: Path | None
     output_archive: Path | None
+    requirements: str = ""
 
 
 def outcome(scratch: Path, exit_code: int, last_lines: Sequence[str]) -> Outcome:
     """Read what the job left in ``scratch``. Blocks."""
     output = scratch / "opt" / "ml" / "output"
     reason = ""
+    if exit_code == WANTS_ENVIRONMENT_EXIT:
+        wanted = plain_file(scratch, scratch / REQUIREMENTS_FILE)
+        if wanted is not None:
+            with wanted.open(encoding="utf-8", errors="replace") as file:
+                return Outcome("", None, None, file.read(MAX_REQUIREMENTS_BYTES))
     if exit_code != 0:
-        failure = _plain_file(scratch, output / "failure")
+        failure = plain_file(scratch, output / "failure")
         text = ""
         if failure is not None:
             with failure.open(encoding="utf-8", errors="replace") as file:
@@ -35,12 +46,12 @@ def outcome(scratch: Path, exit_code: int, last_lines: Sequence[str]) -> Outcome
         reason = failure_reason(exit_code, text.strip(), last_lines)
     return Outcome(
         reason,
-        _plain_file(scratch, output / "model.tar.gz"),
-        _plain_file(scratch, output / "output.tar.gz"),
+        plain_file(scratch, output / "model.tar.gz"),
+        plain_file(scratch, output / "output.tar.gz"),
     )
 
 
-def _plain_file(scratch: Path, path: Path) -> Path | None:
+def plain_file(scratch: Path, path: Path) -> Path | None:
     """The path, when it is a regular file and no part of it below ``scratch`` is a link to elsewhere."""
     for part in (path, *path.parents):
         if part == scratch:
@@ -60,7 +71,7 @@ def failure_reason(exit_code: int, failure: str, last_lines: Sequence[str]) -> s
         failure = f"the algorithm was ended by {name}{hint}" + (f"\n{failure}" if failure else "")
     if not failure:
         failure = "the algorithm exited without saying why"
-    if last_lines and "Traceback" not in failure:
+    if last_lines and "Traceback" not in failure and last_lines[-1] not in failure:
         failure += "\n" + "\n".join(last_lines[-5:])
     end = f", exit code: {exit_code if exit_code >= 0 else 128 - exit_code}"
     return _shortened(f"AlgorithmError: {failure}", _FAILURE_CHARACTERS - len(end)) + end

@@ -8,23 +8,24 @@ import asyncio
 import logging
 import os
 import shutil
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
 
 from stagedoor.domain.clock import Clock, iso8601_ms
 from stagedoor.domain.ids import resource_suffix
-from stagedoor.engine.interface import Engine
+from stagedoor.engine.interface import Engine, RuntimeUnavailableError
+from stagedoor.reconcile import programs
 from stagedoor.reconcile.jobs.slots import JobSlots
 from stagedoor.reconcile.jobs.stop_signal import StoppedError, StopSignal
 from stagedoor.reconcile.model_files import ModelDataError, ModelFiles
+from stagedoor.reconcile.role_access import RoleAccess
 from stagedoor.reconcile.transform import data_capture, documents, inputs
 from stagedoor.reconcile.transform.data_processing import DataProcessing
 from stagedoor.reconcile.transform.inputs import Source
 from stagedoor.reconcile.transform.pipeline import Failures, Invocations, Pipeline
-from stagedoor.reconcile.transform.worker import TransformWorker, WorkerStartError, workload
+from stagedoor.reconcile.transform.worker import TransformWorker, WorkerStartError, environment
 from stagedoor.reconcile.worker_logs import WorkerLogs
 from stagedoor.store import objects_io
 from stagedoor.store.contents import Contents
@@ -42,7 +43,6 @@ _INVOCATION_RETRIES = 3
 _SEE_LOGS = "See job logs for more information"
 
 Change = Callable[[Document, float], Document]
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,9 @@ class TransformJobs:
         directory: Path,
         *,
         start_timeout_s: float = 120.0,
+        access: RoleAccess | None = None,
     ) -> None:
+        self._access = access
         self._stores = stores
         self._engine = engine
         self._logs = logs
@@ -104,7 +106,6 @@ class TransformJobs:
         """See ``JobKind``."""
         workload_id = f"transform-{key.name}-{resource_suffix()}"
         directory = self._directory / workload_id
-        self._exits[workload_id] = asyncio.get_running_loop().create_future()
         try:
             await asyncio.to_thread(directory.mkdir, parents=True)
             change = await self._run(key, stop, workload_id, directory)
@@ -116,7 +117,7 @@ class TransformJobs:
             change = _failed(
                 f"AlgorithmError: The model's container did not become ready: {error}. {_SEE_LOGS}"
             )
-        except InputError as error:
+        except (InputError, RuntimeUnavailableError) as error:
             change = _failed(f"ClientError: {error}")
         except NoSuchBucketError as error:
             change = _failed(f"ClientError: The output's bucket does not exist any more: {error}")
@@ -124,28 +125,34 @@ class TransformJobs:
             log.exception("transform job failed", extra={"job": key.name})
             change = _failed(f"InternalServerError: {error}. Please try again.")
         finally:
-            del self._exits[workload_id]
+            self._exits.pop(workload_id, None)
             await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
         await self._change(key, change)
 
     async def _run(self, key: Key, stop: StopSignal, workload_id: str, directory: Path) -> Change:
         """All steps but the last; gives the last one's change."""
         document = await self._change(key, documents.started)
-        archive = await asyncio.to_thread(self._stores.model_files.path, document["model"]["artifact"])
+        files = await asyncio.to_thread(self._files, document["model"])
         stop.check()
         place = self._log_place(key, document, workload_id)
         data_log = f"{workload_id}/data-log"
         self._logs.attach(data_log, place._replace(stream=f"{place.stream}/data-log"))
         invocations = _invocations(document)
         self._say(data_log, _head_line(document, invocations))
-        worker = TransformWorker(
-            self._engine,
-            self._logs,
-            workload(workload_id, document, archive, self._slots.threads(key)),
-            self._exits[workload_id],
-        )
+        model = document["model"]
+        worker = await self._worker(key, workload_id, document, model, files)
         try:
-            channel = await _unless_stopped(worker.start(place, self._start_timeout_s), stop)
+            try:
+                channel = await stop.unless_set(worker.start(place, self._start_timeout_s))
+            except WorkerStartError as error:
+                program = programs.of(model)
+                if program is None or not error.requirements:
+                    raise
+                await worker.end()
+                ready = await stop.unless_set(self._engine.prepare(program["runtime"], error.requirements))
+                model = model | {"program": programs.prepared(program, ready)}
+                worker = await self._worker(key, workload_id, document, model, files)
+                channel = await stop.unless_set(worker.start(place, self._start_timeout_s))
             processing = DataProcessing.of(document)
             transformed: list[Source] = []
             pipeline = Pipeline(
@@ -158,7 +165,7 @@ class TransformJobs:
             )
             stores = self._stores
             stream = inputs.parts(document, processing, stores.objects, stores.contents)
-            failures = await _unless_stopped(pipeline.run(stream, stop), stop)
+            failures = await stop.unless_set(pipeline.run(stream, stop))
         except ChannelError as error:
             return _failed(f"AlgorithmError: {worker.last_words()} ({error}). {_SEE_LOGS}")
         finally:
@@ -170,6 +177,31 @@ class TransformJobs:
                 data_capture.write, document, transformed, stores.objects, stores.contents, now
             )
         return _ending(failures)
+
+    def _files(self, model: Document) -> dict[str, Path]:
+        """The model's archive and the source of its script. Blocks."""
+        files = {"model.tar.gz": self._stores.model_files.path(model["artifact"])}
+        program = programs.of(model)
+        if program is not None and "source" in program:
+            files[programs.SOURCE_FILE] = self._stores.model_files.path(program["source"])
+        return files
+
+    async def _worker(
+        self, key: Key, workload_id: str, document: Document, model: Document, files: dict[str, Path]
+    ) -> TransformWorker:
+        workload = await asyncio.to_thread(
+            programs.model_workload,
+            workload_id,
+            document["ModelName"],
+            model,
+            files,
+            environment(document),
+            access=self._access,
+            region=key.region,
+            threads=self._slots.threads(key),
+        )
+        exited = self._exits[workload_id] = asyncio.get_running_loop().create_future()
+        return TransformWorker(self._engine, self._logs, workload, exited)
 
     def _log_place(self, key: Key, document: Document, workload_id: str) -> LogPlace:
         instance = f"i-{os.urandom(9).hex()[:17]}-{int(self._clock.now())}"
@@ -201,20 +233,6 @@ class TransformJobs:
             record = transaction.get(key)
             assert record is not None, "transform jobs are never deleted"
             return transaction.put(key, change(record.document, self._clock.now())).document
-
-
-async def _unless_stopped(work: Coroutine[Any, Any, _T], stop: StopSignal) -> _T:
-    """The work's result; StoppedError, with the work cancelled, when the job is told to end first."""
-    task, stopped = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
-    try:
-        await asyncio.wait((task, stopped), return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            return task.result()
-        raise StoppedError(stop.cause)
-    finally:
-        stopped.cancel()
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 def _invocations(document: Document) -> Invocations:

@@ -7,7 +7,6 @@ serves endpoints, told by ``SAGEMAKER_BATCH`` that it works for a batch.
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from stagedoor.engine.interface import Engine, EngineError, Workload
@@ -21,33 +20,28 @@ _LAST_WORDS_S = 0.5
 
 
 class WorkerStartError(Exception):
-    """The worker did not become ready; the text says why, for a FailureReason."""
+    """The worker did not become ready; the text says why, for a FailureReason.
+
+    ``requirements``: it has not tried, since its script has a requirements.txt that its environment was not made for.
+    """
+
+    def __init__(self, reason: str, requirements: str = "") -> None:
+        super().__init__(reason)
+        self.requirements = requirements
 
 
-def workload(workload_id: str, document: Document, archive: Path, threads: int) -> Workload:
-    """What the engine is to run for a job."""
+def environment(document: Document) -> dict[str, str]:
+    """The variables of a job's worker."""
     model: Mapping[str, Any] = document["model"]
     strategy = "SINGLE_RECORD" if document.get("BatchStrategy") == "SingleRecord" else "MULTI_RECORD"
-    return Workload(
-        id=workload_id,
-        kind="model",
-        runtime=model["algorithm"],
-        spec={
-            "algorithm": f"{model['algorithm']}_serving",
-            "name": document["ModelName"],
-            "model_archive": "model.tar.gz",
-        },
-        environment={
-            **model["container"].get("Environment", {}),
-            **document.get("Environment", {}),
-            "SAGEMAKER_BATCH": "true",
-            "SAGEMAKER_BATCH_STRATEGY": strategy,
-            "SAGEMAKER_MAX_PAYLOAD_IN_MB": str(document.get("MaxPayloadInMB", "")),
-            "SAGEMAKER_MAX_CONCURRENT_TRANSFORMS": str(document.get("MaxConcurrentTransforms") or ""),
-        },
-        files={"model.tar.gz": archive},
-        threads=threads,
-    )
+    return {
+        **model["container"].get("Environment", {}),
+        **document.get("Environment", {}),
+        "SAGEMAKER_BATCH": "true",
+        "SAGEMAKER_BATCH_STRATEGY": strategy,
+        "SAGEMAKER_MAX_PAYLOAD_IN_MB": str(document.get("MaxPayloadInMB", "")),
+        "SAGEMAKER_MAX_CONCURRENT_TRANSFORMS": str(document.get("MaxConcurrentTransforms") or ""),
+    }
 
 
 @dataclass(slots=True)
@@ -68,7 +62,8 @@ class TransformWorker:
             self.channel = await self._greeting(placement.address, timeout_s)
         except (EngineError, ChannelError) as error:
             reason = error.reason if isinstance(error, WorkerFailedError) else str(error)
-            raise WorkerStartError(reason) from error
+            wanted = error.meta.get("requirements", "") if isinstance(error, WorkerFailedError) else ""
+            raise WorkerStartError(reason, wanted) from error
         return self.channel
 
     async def _greeting(self, address: str, timeout_s: float) -> Channel:

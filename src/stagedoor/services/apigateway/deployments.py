@@ -21,7 +21,11 @@ def create_deployment(call: Call, request: dict[str, Any]) -> dict[str, Any]:
         document: Document = {
             "id": ids.resource_suffix(),
             "createdDate": int(call.now),
-            "snapshot": {"resources": resources, "binaryMediaTypes": api.get("binaryMediaTypes", [])},
+            "snapshot": {
+                "resources": resources,
+                "binaryMediaTypes": api.get("binaryMediaTypes", []),
+                "policy": api.get("policy", ""),
+            },
         }
         if request.get("description"):
             document["description"] = request["description"]

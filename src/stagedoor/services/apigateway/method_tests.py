@@ -37,6 +37,7 @@ async def test_invoke_method(call: Call, request: dict[str, Any]) -> dict[str, A
             headers,
             (request.get("body") or "").encode(),
             request.get("stageVariables") or {},
+            _identity(call),
         )
     )
     multiple: dict[str, list[str]] = {}
@@ -50,6 +51,22 @@ async def test_invoke_method(call: Call, request: dict[str, Any]) -> dict[str, A
         "log": result.log,
         "latency": result.latency_ms,
     }
+
+
+def _identity(call: Call) -> dict[str, str]:
+    """What AWS's test puts into an event: who tries, and a key that stands for any."""
+    caller = call.caller
+    found = {
+        "accountId": caller.account_id,
+        "caller": caller.user_id,
+        "user": caller.user_id,
+        "userArn": caller.arn,
+        "accessKey": caller.access_key_id,
+        "apiKey": "test-invoke-api-key",
+        "apiKeyId": "test-invoke-api-key-id",
+    }
+    agent = call.request.header.get("user-agent", "") if call.request is not None else ""
+    return found | ({"userAgent": agent} if agent else {})
 
 
 def _load(call: Call, request: dict[str, Any]) -> tuple[Document, Document]:

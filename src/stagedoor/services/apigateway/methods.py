@@ -17,7 +17,7 @@ _RESPONSE_RULES = patches.Rules({}, {"responseParameters": patches.boolean, "res
 
 
 def put_method(call: Call, request: dict[str, Any]) -> dict[str, Any]:
-    """Add a method. Authorisation by IAM, authorisers and API keys are refused by name in this release."""
+    """Add a method, open or for callers whom IAM allows (AWS_IAM) or who show an API key. Authorisers are refused by name."""
     http_method = request["httpMethod"]
     if http_method not in HTTP_METHODS:
         raise stored.bad_request(
@@ -137,13 +137,13 @@ def change(call: Call, request: dict[str, Any], act: Any) -> dict[str, Any]:
 
 
 def _check(method: Document) -> None:
-    if method["authorizationType"] != "NONE":
-        raise stored.unsupported(
-            f"authorizationType {method['authorizationType']}",
-            "this release has NONE; the function decides itself.",
+    kind = method["authorizationType"]
+    if kind in ("CUSTOM", "COGNITO_USER_POOLS"):
+        raise stored.unsupported(f"authorizationType {kind}", "this release has NONE and AWS_IAM.")
+    if kind not in ("NONE", "AWS_IAM"):
+        raise stored.bad_request(
+            "Invalid authorization type specified. Valid options are NONE, AWS_IAM, CUSTOM, COGNITO_USER_POOLS"
         )
-    if method["apiKeyRequired"]:
-        raise stored.unsupported("apiKeyRequired", "this release has no API keys and usage plans.")
 
 
 def _check_status(status: str) -> None:

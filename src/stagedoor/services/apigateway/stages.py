@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from stagedoor.services.apigateway import patches, stored
+from stagedoor.services.apigateway import method_settings, patches, stored
 from stagedoor.services.call import Call
 from stagedoor.store.records import Document
 
@@ -68,11 +68,13 @@ def get_stages(call: Call, request: dict[str, Any]) -> dict[str, Any]:
 
 
 def update_stage(call: Call, request: dict[str, Any]) -> dict[str, Any]:
-    """Patch a stage: another deployment, other variables, another description."""
+    """Patch a stage: another deployment, other variables, another description, throttles of its methods."""
     api_id, name = request["restApiId"], request["stageName"]
     with call.house.records.transaction() as transaction:
         stage = stored.stage(transaction, call, api_id, name)
-        patched = _RULES.apply(stage, request.get("patchOperations"))
+        of_methods, others = method_settings.split(request.get("patchOperations"))
+        patched = _RULES.apply(stage, others)
+        patched["methodSettings"] = method_settings.apply(stage["methodSettings"], of_methods)
         checked_variables(patched.get("variables", {}))
         stored.deployment(transaction, call, api_id, patched["deploymentId"])
         patched["lastUpdatedDate"] = int(call.now)

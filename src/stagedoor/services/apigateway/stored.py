@@ -1,7 +1,8 @@
 """REST APIs as records: read with AWS's own not-found errors, written whole.
 
-Three kinds of record: the API, the tree of its resources with their methods (one record, so that a change of the tree is
-atomic and a deployment is a copy of it), its deployments and its stages (``API/ID`` and ``API/NAME``).
+Kinds of record: the API, the tree of its resources with their methods (one record, so that a change of the tree is
+atomic and a deployment is a copy of it), its deployments and its stages (``API/ID`` and ``API/NAME``), API
+keys, and usage plans.
 """
 
 from typing import Any
@@ -14,6 +15,8 @@ API = "apigateway.rest_api"
 TREE = "apigateway.resources"
 DEPLOYMENT = "apigateway.deployment"
 STAGE = "apigateway.stage"
+API_KEY = "apigateway.api_key"
+USAGE_PLAN = "apigateway.usage_plan"
 
 
 def not_found(what: str) -> AwsError:
@@ -96,6 +99,22 @@ def stage(reader: Reader, call: Call, api_id: str, stage_name: str) -> Document:
     record = reader.get(key_of(call, STAGE, api_id, stage_name))
     if record is None:
         raise not_found("stage identifier")
+    return record.document
+
+
+def api_key(reader: Reader, call: Call, key_id: str) -> Document:
+    """An API key's document; NotFoundException when there is none."""
+    record = reader.get(key_of(call, API_KEY, key_id))
+    if record is None:
+        raise not_found("API Key identifier")
+    return record.document
+
+
+def usage_plan(reader: Reader, call: Call, plan_id: str) -> Document:
+    """A usage plan's document; NotFoundException when there is none."""
+    record = reader.get(key_of(call, USAGE_PLAN, plan_id))
+    if record is None:
+        raise not_found("Usage Plan ID")
     return record.document
 
 

@@ -1,8 +1,9 @@
 """Bucket policies and the public access block that watches over them."""
 
+from functools import lru_cache
 from typing import Any, Final
 
-from stagedoor.authz import policy_document
+from stagedoor.authz import policy_document, service_authorization, wildcards
 from stagedoor.authz.policy_document import PolicyError
 from stagedoor.domain.errors import AwsError
 from stagedoor.services.call import Call
@@ -65,12 +66,38 @@ def _check(document: str, bucket: Bucket) -> None:
         raise _malformed(str(error)) from error
     arn = f"arn:aws:s3:::{bucket.name}"
     for statement in public_access.statements_of(document):
-        for resource in _texts(statement.get("Resource", statement.get("NotResource"))):
+        resources = _texts(statement.get("Resource", statement.get("NotResource")))
+        for resource in resources:
             if resource not in ("*", arn) and not resource.startswith((f"{arn}/", f"{arn}*")):
                 raise _malformed("Policy has invalid resource")
-        for action in _texts(statement.get("Action", statement.get("NotAction"))):
-            if action != "*" and not action.lower().startswith("s3:"):
+        named = {"bucket" for each in resources if "/" not in each} | {
+            "object" for each in resources if "/" in each or each.endswith("*")
+        }
+        # What a statement speaks of by exclusion may be anything.
+        known = named if "Resource" in statement else {"bucket", "object"}
+        for pattern in _texts(statement.get("Action", statement.get("NotAction"))):
+            applies_to = _applies_to(pattern)
+            if applies_to is None:
                 raise _malformed("Policy has invalid action")
+            if "Action" in statement and not applies_to & known:
+                raise _malformed("Action does not apply to any resource(s) in statement")
+
+
+@lru_cache(maxsize=256)
+def _applies_to(pattern: str) -> frozenset[str] | None:
+    """``bucket``, ``object``, both or neither: what the actions that fit are about. None when there is no such action."""
+    if pattern == "*":
+        return frozenset({"bucket", "object"})
+    prefix, _, short = pattern.partition(":")
+    fitting = [
+        name
+        for name in service_authorization.action_names("s3")
+        if prefix.lower() == "s3" and wildcards.matches(short, name, ignore_case=True)
+    ]
+    if not fitting:
+        return None
+    facts = (service_authorization.action(f"s3:{name}") for name in fitting)
+    return frozenset(kind for fact in facts if fact is not None for kind in (*fact.required, *fact.optional))
 
 
 def _texts(value: Any) -> list[str]:

@@ -11,7 +11,7 @@ over; of the same ``generation`` when only counts and weights change), ``comingS
 from typing import Any
 
 from stagedoor.services.call import Call
-from stagedoor.services.sagemaker import names
+from stagedoor.services.sagemaker import names, programs
 from stagedoor.services.sagemaker.names import ENDPOINT_CONFIG, MODEL
 from stagedoor.store.records import Document, Reader
 
@@ -46,6 +46,7 @@ def _variant(call: Call, reader: Reader, variant: Document) -> dict[str, Any]:
         "environment": container.get("Environment", {}),
         "algorithm": model["algorithm"],
         "artifact": model["artifact"],
+        **programs.carried(model),
         "startTimeoutS": variant.get("ContainerStartupHealthCheckTimeoutInSeconds"),
     }
 

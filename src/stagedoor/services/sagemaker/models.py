@@ -1,10 +1,18 @@
-"""Models: an image that stands for a local algorithm, and model data in S3."""
+"""Models: an image that stands for a local algorithm or framework, model data in S3, and maybe a script that serves it."""
 
 from typing import Any
 
 from stagedoor.domain import images
 from stagedoor.services.call import Answer, Call
-from stagedoor.services.sagemaker import artifacts, names, package_containers, paging, roles, tag_sets
+from stagedoor.services.sagemaker import (
+    artifacts,
+    names,
+    package_containers,
+    paging,
+    programs,
+    roles,
+    tag_sets,
+)
 from stagedoor.services.sagemaker.names import MODEL, validation
 from stagedoor.services.sagemaker.refusals import refuse, unsupported
 from stagedoor.store.records import AlreadyExistsError
@@ -33,11 +41,6 @@ def create_model(call: Call, request: dict[str, Any]) -> Answer:
         )
     if request.get("InferenceExecutionConfig", {}).get("Mode", "Serial") != "Serial":
         raise unsupported("InferenceExecutionConfig.Mode Direct", "A model has one container here.")
-    if container.get("Environment", {}).get("SAGEMAKER_PROGRAM"):
-        raise unsupported(
-            f"{path}Environment.SAGEMAKER_PROGRAM (a script of one's own in the container)",
-            "Leave it out; the built-in algorithm serves the model.",
-        )
     if "Image" not in container:
         raise validation(f"{path}Image is required.")
     try:
@@ -48,15 +51,20 @@ def create_model(call: Call, request: dict[str, Any]) -> Answer:
     if role_arn is not None:
         roles.require_role(call, role_arn)
     artifact = artifacts.find(call, artifacts.model_data_url(container, path), role_arn)
+    program = programs.of_model(call, request, container, algorithm)
     arn = names.arn(call, MODEL, name)
-    document = {member: value for member, value in request.items() if member != "Tags"} | {
-        "ModelArn": arn,
-        "CreationTime": call.now,
-        "EnableNetworkIsolation": bool(request.get("EnableNetworkIsolation", False)),
-        "algorithm": algorithm.name,
-        "artifact": artifact,
-        "container": container,
-    }
+    document = (
+        {member: value for member, value in request.items() if member != "Tags"}
+        | {
+            "ModelArn": arn,
+            "CreationTime": call.now,
+            "EnableNetworkIsolation": bool(request.get("EnableNetworkIsolation", False)),
+            "algorithm": algorithm.name,
+            "artifact": artifact,
+            "container": container,
+        }
+        | ({"program": program} if program else {})
+    )
     try:
         with call.house.records.transaction() as transaction:
             transaction.insert(names.key(call, MODEL, name), document)

@@ -28,6 +28,7 @@ ENDPOINT_CONFIG: Final = ResourceType(
 ENDPOINT: Final = ResourceType("sagemaker.endpoint", "endpoint", "endpoint")
 TRAINING_JOB: Final = ResourceType("sagemaker.training_job", "training-job", "training job")
 TRANSFORM_JOB: Final = ResourceType("sagemaker.transform_job", "transform-job", "transform job")
+PROCESSING_JOB: Final = ResourceType("sagemaker.processing_job", "processing-job", "processing job")
 MODEL_PACKAGE_GROUP: Final = ResourceType(
     "sagemaker.model_package_group", "model-package-group", "model package group"
 )
@@ -47,6 +48,7 @@ TYPES: Final = (
     ENDPOINT,
     TRAINING_JOB,
     TRANSFORM_JOB,
+    PROCESSING_JOB,
     MODEL_PACKAGE_GROUP,
     MODEL_PACKAGE,
     EXPERIMENT,

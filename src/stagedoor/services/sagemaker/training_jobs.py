@@ -1,4 +1,4 @@
-"""Training jobs: built-in algorithms on data in S3.
+"""Training jobs: built-in algorithms, and scripts of one's own, on data in S3.
 
 Creating a job records it as InProgress and Starting; ``reconcile.training`` takes it from there. What a request may say is of
 three kinds. Honoured: data, hyperparameters, image, environment, output, time limits, metrics. Recorded, since it chooses
@@ -15,7 +15,16 @@ from typing import Any
 from stagedoor.domain import images, training_states
 from stagedoor.domain.errors import AwsError
 from stagedoor.services.call import Answer, Call
-from stagedoor.services.sagemaker import job_components, job_data, names, paging, roles, tag_sets
+from stagedoor.services.sagemaker import (
+    job_components,
+    job_data,
+    metric_definitions,
+    names,
+    paging,
+    programs,
+    roles,
+    tag_sets,
+)
 from stagedoor.services.sagemaker.names import TRAINING_JOB, validation
 from stagedoor.services.sagemaker.refusals import refuse, unsupported
 from stagedoor.store.records import AlreadyExistsError, Document, Record
@@ -29,7 +38,7 @@ _NOT_YET = (
     "MlflowConfig",
     "ModelPackageConfig",
 )
-_ALGORITHM_NOT_YET = ("AlgorithmName", "ContainerEntrypoint", "ContainerArguments")
+_ALGORITHM_NOT_YET = ("AlgorithmName",)
 _RESOURCES_NOT_YET = (
     "InstanceGroups",
     "TrainingPlanArn",
@@ -82,16 +91,18 @@ def checked(call: Call, request: dict[str, Any]) -> Document:
     """
     _refuse_what_is_not_built(request)
     algorithm = _algorithm(request["AlgorithmSpecification"])
+    program = programs.of_training(request, algorithm)
     roles.require_role(call, request["RoleArn"])
-    _check_hosts(algorithm, request["ResourceConfig"])
+    if program is None:
+        _check_hosts(algorithm, request["ResourceConfig"])
     _check_checkpoints(call, request)
     stopping = _stopping_condition(request)
     channels = [
         _channel(call, channel, request, number) for number, channel in enumerate(_channels(request), 1)
     ]
     job_data.check_output(call, request["OutputDataConfig"]["S3OutputPath"], "OutputDataConfig.S3OutputPath")
-    return {member: value for member, value in request.items() if member != "Tags"} | {
-        "AlgorithmSpecification": _described_algorithm(request["AlgorithmSpecification"], algorithm),
+    document = {member: value for member, value in request.items() if member != "Tags"} | {
+        "AlgorithmSpecification": _described_algorithm(request["AlgorithmSpecification"], algorithm, program),
         "InputDataConfig": channels,
         "OutputDataConfig": {"KmsKeyId": "", "CompressionType": "GZIP"} | request["OutputDataConfig"],
         "StoppingCondition": stopping,
@@ -100,6 +111,7 @@ def checked(call: Call, request: dict[str, Any]) -> Document:
         "EnableManagedSpotTraining": bool(request.get("EnableManagedSpotTraining")),
         "algorithm": algorithm.name,
     }
+    return document | ({"program": program} if program else {})
 
 
 def _refuse_what_is_not_built(request: dict[str, Any]) -> None:
@@ -131,16 +143,21 @@ def _algorithm(specification: Mapping[str, Any]) -> images.Algorithm:
         algorithm = images.resolve(specification["TrainingImage"])
     except images.UnsupportedImageError as error:
         raise validation(str(error)) from error
+    return algorithm
+
+
+def _described_algorithm(
+    specification: dict[str, Any], algorithm: images.Algorithm, program: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """As AWS describes it: built-in algorithms bring their metrics, scripts have those that the request defines."""
+    if program is not None:
+        metric_definitions.check(specification.get("MetricDefinitions", []), "AlgorithmSpecification.")
+        return {"EnableSageMakerMetricsTimeSeries": True} | specification
     if specification.get("MetricDefinitions"):
         raise validation(
             "You can't override the metric definitions for Amazon SageMaker algorithms. Please retry your request "
             "without specifying metric definitions."
         )
-    return algorithm
-
-
-def _described_algorithm(specification: dict[str, Any], algorithm: images.Algorithm) -> dict[str, Any]:
-    """As AWS describes it: built-in algorithms bring their metrics."""
     return (
         {"EnableSageMakerMetricsTimeSeries": True}
         | specification

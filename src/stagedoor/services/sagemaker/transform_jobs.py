@@ -10,7 +10,7 @@ from typing import Any
 from stagedoor.domain.errors import AwsError
 from stagedoor.domain.json_path import JsonPath, JsonPathError
 from stagedoor.services.call import Answer, Call
-from stagedoor.services.sagemaker import job_components, job_data, names, paging, tag_sets
+from stagedoor.services.sagemaker import job_components, job_data, names, paging, programs, tag_sets
 from stagedoor.services.sagemaker.names import MODEL, TRANSFORM_JOB, validation
 from stagedoor.store.records import AlreadyExistsError, Record
 
@@ -41,7 +41,8 @@ def create_transform_job(call: Call, request: dict[str, Any]) -> Answer:
         "DataProcessing": processing,
         "CreationTime": call.now,
         "lastModifiedTime": call.now,
-        "model": {member: model[member] for member in ("algorithm", "artifact", "container")},
+        "model": {member: model[member] for member in ("algorithm", "artifact", "container")}
+        | programs.carried(model),
     }
     try:
         with call.house.records.transaction() as transaction:

@@ -135,6 +135,11 @@ def read_rows(media: str, body: bytes, features: int, label_size: int = 0) -> Ro
     return rows
 
 
+def rows_of_any_width(media: str, body: bytes) -> Rows:
+    """The rows of ``body``, however many features they have. RowsError when it cannot be read."""
+    return _READERS[media](body)
+
+
 def _read_csv(body: bytes) -> Rows:
     return DenseRows(read_csv(body))
 

@@ -3,7 +3,7 @@
 import pytest
 
 from stagedoor.authz.sigv4 import Reason, SignatureError
-from stagedoor.front.signature_errors import refusal
+from stagedoor.services.signature_errors import refusal
 
 FAMILIES = ("s3", "sts", "sagemaker", "lambda")
 

@@ -1,0 +1,97 @@
+"""What of the user's own runs in a job or model: a script for a framework, or a container's command.
+
+Place in the flow: CreateTrainingJob, CreateModel and CreateProcessingJob put what this gives into the record under ``program``;
+reconcilers start it. ``kind`` is ``script`` (the contract of AWS's framework containers) or ``command``; ``runtime`` and ``version`` are
+what the image stands for and asks for; ``network`` says whether it gets to AWS's services with its role. A record without a
+program is a built-in algorithm.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from stagedoor.domain import images
+from stagedoor.services.call import Call
+from stagedoor.services.sagemaker import artifacts
+from stagedoor.services.sagemaker.names import validation
+
+Program = dict[str, Any]
+
+
+def of_training(request: Mapping[str, Any], algorithm: images.Algorithm) -> Program | None:
+    """A training job's program; None for a built-in algorithm."""
+    specification = request["AlgorithmSpecification"]
+    hyperparameters: Mapping[str, str] = request.get("HyperParameters", {})
+    command = [*specification.get("ContainerEntrypoint", []), *specification.get("ContainerArguments", [])]
+    found = {
+        "runtime": algorithm.framework or algorithm.name,
+        "version": algorithm.version,
+        "network": not request.get("EnableNetworkIsolation", False),
+    }
+    if specification.get("ContainerEntrypoint"):
+        return found | {"kind": "command", "command": command}
+    if command:
+        raise validation(
+            "AlgorithmSpecification.ContainerArguments are arguments of AlgorithmSpecification.ContainerEntrypoint, which is not "
+            "given. Images are names of local runtimes here and bring no entry point of their own."
+        )
+    if algorithm.is_builtin and "sagemaker_program" not in hyperparameters:
+        return None
+    source = _text(hyperparameters.get("sagemaker_submit_directory", ""))
+    return found | {"kind": "script"} | ({"source": source} if source.startswith("s3://") else {})
+
+
+def _text(value: str) -> str:
+    """A hyperparameter of the container's: the SDKs write it as JSON."""
+    try:
+        decoded: Any = json.loads(value)
+    except ValueError:
+        return value
+    return decoded if isinstance(decoded, str) else value
+
+
+def of_processing(request: Mapping[str, Any], algorithm: images.Algorithm) -> Program:
+    """A processing job's program: its container's command. ValidationException without one."""
+    application = request["AppSpecification"]
+    if not application.get("ContainerEntrypoint"):
+        raise validation(
+            "AppSpecification.ContainerEntrypoint is required: images are names of local runtimes here and bring no entry point "
+            "of their own."
+        )
+    network: Mapping[str, Any] = request.get("NetworkConfig", {})
+    return {
+        "kind": "command",
+        "runtime": algorithm.framework or algorithm.name,
+        "version": algorithm.version,
+        "network": not network.get("EnableNetworkIsolation", False),
+        "command": [*application["ContainerEntrypoint"], *application.get("ContainerArguments", [])],
+    }
+
+
+def of_model(
+    call: Call, request: Mapping[str, Any], container: Mapping[str, Any], algorithm: images.Algorithm
+) -> Program | None:
+    """A model's program; None for a model that a built-in algorithm serves.
+
+    Its source is looked up now, like model data; ValidationException when it is not there.
+    """
+    role_arn: str | None = request.get("ExecutionRoleArn")
+    environment: Mapping[str, str] = container.get("Environment", {})
+    if algorithm.is_builtin and not (algorithm.framework and environment.get("SAGEMAKER_PROGRAM")):
+        return None
+    program: Program = {
+        "kind": "script",
+        "runtime": algorithm.framework,
+        "version": algorithm.version,
+        "network": not request.get("EnableNetworkIsolation", False),
+        "role": role_arn,
+    }
+    submitted = environment.get("SAGEMAKER_SUBMIT_DIRECTORY", "")
+    if submitted.startswith("s3://"):
+        program["source"] = artifacts.find(call, submitted, role_arn)
+    return program
+
+
+def carried(model: Mapping[str, Any]) -> dict[str, Any]:
+    """A model's program, for the record of what runs the model."""
+    return {"program": model["program"]} if "program" in model else {}

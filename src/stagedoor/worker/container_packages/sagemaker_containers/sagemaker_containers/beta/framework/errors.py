@@ -1,0 +1,9 @@
+"""Errors that scripts raise or catch."""
+
+from stagedoor.worker.script_codecs import UnsupportedFormatError
+
+__all__ = ["ClientError", "UnsupportedFormatError"]
+
+
+class ClientError(Exception):
+    """The user's mistake."""

@@ -1,0 +1,11 @@
+"""Names of the container's own hyperparameters and variables."""
+
+SAGEMAKER_PREFIX = "sagemaker_"
+USER_PROGRAM_PARAM = "sagemaker_program"
+USER_PROGRAM_ENV = "SAGEMAKER_PROGRAM"
+SUBMIT_DIR_PARAM = "sagemaker_submit_directory"
+SUBMIT_DIR_ENV = "SAGEMAKER_SUBMIT_DIRECTORY"
+JOB_NAME_PARAM = "sagemaker_job_name"
+LOG_LEVEL_PARAM = "sagemaker_container_log_level"
+REGION_NAME_PARAM = "sagemaker_region"
+DEFAULT_INVOCATIONS_ACCEPT_ENV = "SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT"

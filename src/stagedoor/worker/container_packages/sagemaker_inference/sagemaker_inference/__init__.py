@@ -1,0 +1,1 @@
+"""What scripts import as sagemaker_inference, for scripts that run in stagedoor."""

@@ -1,0 +1,1 @@
+"""What scripts import as sagemaker_training, for scripts that run in stagedoor."""

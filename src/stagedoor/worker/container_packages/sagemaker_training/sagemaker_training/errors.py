@@ -1,0 +1,5 @@
+"""Errors that scripts raise or catch."""
+
+
+class ClientError(Exception):
+    """The user's mistake."""

@@ -1,0 +1,1 @@
+"""What scripts for the XGBoost container import, for scripts that run in stagedoor."""

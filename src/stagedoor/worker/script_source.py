@@ -1,0 +1,134 @@
+"""The user's source in script mode: where it comes from, its program, its requirements, and the Python it asks for.
+
+Place in the flow: ``script_training``, ``script_serving`` and ``container_entry`` prepare the folder that the user's code runs in. Archives
+are opened here, in the confined process, never in the server.
+"""
+
+import importlib.metadata
+import os
+import platform
+import shlex
+import shutil
+import sys
+import sysconfig
+import tarfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from stagedoor.worker import archives
+from stagedoor.worker.job import EnvironmentWanted, JobFailed
+from stagedoor.worker.specs import MAX_REQUIREMENTS_BYTES
+
+REQUIREMENTS = "requirements.txt"
+_MAX_SOURCE_BYTES = 8 * 1024**3
+_LARGEST_COPY_BYTES = 64 * 1024 * 1024
+_DISTRIBUTIONS: dict[str, tuple[str, ...]] = {
+    "sklearn": ("scikit-learn",),
+    "pytorch": ("torch",),
+    "huggingface": ("transformers",),
+    "xgboost": ("xgboost", "xgboost-cpu"),
+    "python": (),
+}
+_TITLES = {
+    "sklearn": "scikit-learn",
+    "pytorch": "PyTorch",
+    "huggingface": "Transformers",
+    "xgboost": "XGBoost",
+    "python": "Python",
+}
+
+
+def unpack(archive: Path, folder: Path) -> None:
+    """Put a source archive's files into ``folder``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    archives.extract_tar(archive, folder, max_bytes=_MAX_SOURCE_BYTES)
+
+
+def want_environment(text: str | None, *, is_prepared: bool) -> None:
+    """EnvironmentWanted when there are requirements, and this process's environment was not made for them."""
+    if text is not None and text.strip() and not is_prepared:
+        raise EnvironmentWanted(text)
+
+
+def requirements_in(folder: Path, name: str = REQUIREMENTS) -> str | None:
+    """The text of a requirements file in ``folder``; None when there is none."""
+    path = folder / name
+    if not path.is_file() or not path.resolve().is_relative_to(folder.resolve()):
+        return None
+    with path.open(encoding="utf-8", errors="replace") as file:
+        text = file.read(MAX_REQUIREMENTS_BYTES + 1)
+    if len(text) > MAX_REQUIREMENTS_BYTES:
+        raise JobFailed(f"ClientError: {name} is larger than {MAX_REQUIREMENTS_BYTES} bytes")
+    return text
+
+
+def requirements_in_archive(archive: Path) -> str | None:
+    """The text of the requirements file at the top of a source archive; None when there is none."""
+    try:
+        with tarfile.open(archive) as source:
+            for entry in source:
+                if entry.isreg() and os.path.normpath(entry.name) == REQUIREMENTS:
+                    file = source.extractfile(entry)
+                    return (
+                        None if file is None else file.read(MAX_REQUIREMENTS_BYTES).decode("utf-8", "replace")
+                    )
+    except (tarfile.TarError, EOFError, OSError):
+        return None  # whoever opens it in earnest says what is wrong with it
+    return None
+
+
+def copy_links(folders: Iterable[Path]) -> None:
+    """Turn links to input files into files of the job's own, as a container has them; very large ones stay links."""
+    for folder in folders:
+        for here, _, names in os.walk(folder):
+            for name in names:
+                path = Path(here, name)
+                if path.is_symlink() and path.stat().st_size <= _LARGEST_COPY_BYTES:
+                    source = path.resolve()
+                    path.unlink()
+                    shutil.copyfile(source, path)
+
+
+def version_line(framework: str, asked: str) -> str:
+    """What the log says about versions: the one that the image names, and the one that runs."""
+    title = _TITLES.get(framework, framework)
+    versions = [_version(name) for name in _DISTRIBUTIONS.get(framework, ())]
+    present = next(filter(None, versions), "")
+    here = " ".join(filter(None, (title if present else "", present)))
+    runs = f"{here} on Python {platform.python_version()}" if here else f"Python {platform.python_version()}"
+    return f"stagedoor: the image asks for {title} {asked}; this is {runs}, the version present here."
+
+
+def _version(distribution: str) -> str:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def command_folder(scratch: Path) -> Path:
+    """A folder for PATH with ``python``, ``python3``, ``pip`` and ``pip3`` of this very environment.
+
+    The interpreter may have another name where it lies, and an environment need not contain pip.
+    """
+    folder = scratch / ".bin"
+    folder.mkdir(exist_ok=True)
+    python = shlex.quote(sys.executable)
+    for name in ("python", "python3"):
+        _program(folder / name, f'exec {python} "$@"')
+    for name in ("pip", "pip3"):
+        _program(folder / name, f'exec {python} -m pip "$@"')
+    return folder
+
+
+def _program(path: Path, line: str) -> None:
+    path.write_text(f"#!/bin/sh\n{line}\n")
+    path.chmod(0o755)
+
+
+def pip_wheel() -> list[str]:
+    """The pip that comes with Python, for PYTHONPATH, where the environment itself has none."""
+    if _version("pip"):
+        return []
+    bundled = Path(sysconfig.get_path("stdlib"), "ensurepip", "_bundled")
+    return [str(path) for path in sorted(bundled.glob("pip-*.whl"))[-1:]]
