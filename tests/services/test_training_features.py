@@ -215,7 +215,6 @@ def test_checkpoints_go_to_s3_and_a_later_job_goes_on_from_them(desk: Desk) -> N
 def test_what_changes_nothing_here_is_described_as_it_was_sent(desk: Desk) -> None:
     settings: dict[str, Any] = {
         "ResourceConfig": resources(1) | {"KeepAlivePeriodInSeconds": 60},
-        "ExperimentConfig": {"ExperimentName": "e", "TrialName": "t"},
         "EnableManagedSpotTraining": True,
         "StoppingCondition": {"MaxRuntimeInSeconds": 600, "MaxWaitTimeInSeconds": 600},
         "RetryStrategy": {"MaximumRetryAttempts": 3},

@@ -13,7 +13,7 @@ import socket
 import threading
 from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -24,7 +24,6 @@ from stagedoor.reconcile import programs
 from stagedoor.reconcile.jobs import demand
 from stagedoor.reconcile.jobs.slots import JobSlots
 from stagedoor.reconcile.jobs.stop_signal import StoppedError, StopSignal
-from stagedoor.reconcile.programs import JobParts
 from stagedoor.reconcile.role_access import RoleAccess
 from stagedoor.reconcile.training import artifacts, checkpoints, documents, pipes, staging
 from stagedoor.reconcile.training.artifacts import ArtifactStore
@@ -79,6 +78,34 @@ class _Result:
 
     change: Change
     may_retry: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Inputs:
+    """What the hosts are given: ``files`` for each, ``copies`` for all."""
+
+    files: Sequence[dict[str, Path]]
+    copies: dict[str, Path]
+    checkpoints: Checkpoints
+
+
+@dataclass(frozen=True, slots=True)
+class _Left:
+    """What the hosts left. ``failed``: the indices of those that failed by themselves, the earliest first."""
+
+    ends: Sequence[Ended]
+    outcomes: Sequence[Outcome]
+    failed: Sequence[int]
+
+    @property
+    def requirements(self) -> str:
+        """What a program wants installed before it runs; empty when it ran."""
+        return next((each.requirements for each in self.outcomes if each.requirements), "")
+
+    @property
+    def reason(self) -> str:
+        """Why the job failed."""
+        return deciding_reason([self.outcomes[number].reason for number in self.failed])
 
 
 class TrainingJobs:
@@ -175,52 +202,38 @@ class TrainingJobs:
             stores.contents,
             stop.check,
         )
+        kept = Checkpoints(document, stores.objects, stores.contents, self._clock)
+        copies = await asyncio.to_thread(kept.fetch, attempt.directory / "checkpoints")
         program = programs.of(document)
         if program is not None:
             source = await asyncio.to_thread(
                 programs.stage_source, program, attempt.directory / "source", stores.objects, stores.contents
             )
-            files = [each | source for each in files]
-        kept = Checkpoints(document, stores.objects, stores.contents, self._clock)
-        copies = await asyncio.to_thread(kept.fetch, attempt.directory / "checkpoints")
+            files = [mine | source for mine in files]
         await self._change(key, documents.training)
         places = self._log_places(key, document, attempt.hosts)
-        feeding = _Feeding(document, stores)
         metrics = self._metrics(document, places[0])
-
-        @contextlib.asynccontextmanager
-        async def beside(scratches: Sequence[Path]) -> AsyncGenerator[None]:
-            async with kept.keep(scratches), feeding.flow(scratches), metrics.flowing():
-                yield
-
-        async def train(document: Document) -> tuple[list[Ended], list[int], list[Outcome]]:
-            workloads = await asyncio.to_thread(self._workloads, key, document, attempt, files, copies)
-            ends, failed = await self._hosts.run(list(zip(workloads, places, strict=True)), stop, beside)
-            return ends, failed, await asyncio.to_thread(_outcomes, ends)
-
-        ends, failed, outcomes = await train(document)
-        requirements = next((each.requirements for each in outcomes if each.requirements), "")
-        if program is not None and requirements and stop.cause is None:
-            await self._hosts.clear(attempt.workload_ids)
-            ready = await stop.unless_set(self._engine.prepare(program["runtime"], requirements))
-            document = document | {"program": programs.prepared(program, ready)}
-            ends, failed, outcomes = await train(document)
+        inputs = _Inputs(files, copies, kept)
+        async with metrics.flowing():
+            left = await self._train(key, document, attempt, inputs, places, stop)
+            if program is not None and left.requirements and stop.cause is None:
+                await self._hosts.clear(attempt.workload_ids)
+                ready = await stop.unless_set(self._engine.prepare(program["runtime"], left.requirements))
+                document = document | {"program": programs.prepared(program, ready)}
+                left = await self._train(key, document, attempt, inputs, places, stop)
         await asyncio.to_thread(metrics.collect)
-        if stop.cause is None:
-            if feeding.failure is not None:
-                raise feeding.failure
-            if failed:
-                return _failed(deciding_reason([outcomes[number].reason for number in failed]), metrics)
+        if stop.cause is None and left.failed:
+            return _failed(left.reason, metrics)
         await self._change(key, documents.uploading)
         try:
             model = await asyncio.to_thread(
                 artifacts.upload,
                 document,
-                [end.scratch for end in ends],
-                outcomes,
+                [end.scratch for end in left.ends],
+                left.outcomes,
                 attempt.directory,
                 ArtifactStore(stores.objects, stores.contents, self._clock.now()),
-                succeeded=not any(end.exit_code for end in ends),
+                succeeded=not any(end.exit_code for end in left.ends),
             )
         except NoSuchBucketError:
             return _failed(
@@ -238,21 +251,39 @@ class TrainingJobs:
         name, now = document["TrainingJobName"], int(self._clock.now())
         return [LogPlace(key.account_id, key.region, LOG_GROUP, f"{name}/{host}-{now}") for host in hosts]
 
-    def _workloads(
+    async def _train(
         self,
         key: Key,
         document: Document,
         attempt: _Attempt,
-        files: list[dict[str, Path]],
-        copies: dict[str, Path],
-    ) -> list[Workload]:
-        """The processes of all hosts. Blocks."""
-        parts = programs.job_parts(document, self._access, document["TrainingJobName"], key.region)
-        options = parts.options | _options(document, attempt.hosts, files)
-        return [
-            self._workload(key, document, attempt, number, files[number], copies, parts, options)
+        inputs: _Inputs,
+        places: Sequence[LogPlace],
+        stop: StopSignal,
+    ) -> _Left:
+        """Run the hosts' processes to their end. DownloadError when a pipe could not be filled."""
+        parts = await asyncio.to_thread(
+            programs.job_parts, document, self._access, document["TrainingJobName"], key.region
+        )
+        options = parts.options | _options(document, attempt.hosts, inputs.files)
+        parts = replace(parts, options=options)
+        workloads = [
+            self._workload(key, document, attempt, number, inputs, parts)
             for number in range(len(attempt.hosts))
         ]
+        feeding = _Feeding(document, self._stores)
+
+        @contextlib.asynccontextmanager
+        async def beside(scratches: Sequence[Path]) -> AsyncGenerator[None]:
+            async with inputs.checkpoints.keep(scratches), feeding.flow(scratches):
+                yield
+
+        ends, failed = await self._hosts.run(list(zip(workloads, places, strict=True)), stop, beside)
+        if feeding.failure is not None and stop.cause is None:
+            raise feeding.failure
+        outcomes = [
+            await asyncio.to_thread(outcome, end.scratch, end.exit_code, end.last_lines) for end in ends
+        ]
+        return _Left(ends, outcomes, failed)
 
     def _workload(
         self,
@@ -260,10 +291,8 @@ class TrainingJobs:
         document: Document,
         attempt: _Attempt,
         number: int,
-        files: dict[str, Path],
-        copies: dict[str, Path],
-        parts: JobParts,
-        options: dict[str, object],
+        inputs: _Inputs,
+        parts: programs.JobParts,
     ) -> Workload:
         """The process of one host."""
         host_count = len(attempt.hosts)
@@ -275,12 +304,12 @@ class TrainingJobs:
             runtime=parts.runtime,
             spec={
                 "entry": parts.entry,
+                "options": parts.options,
                 "name": document["TrainingJobName"],
                 "config": config,
                 "channels": [channel.name for channel in channels(document) if channel not in piped],
                 "pack_model": artifacts.packs_itself(document, host_count),
                 "pack_output": artifacts.packs_itself(document, host_count),
-                "options": options,
             },
             environment={
                 **parts.environment,
@@ -289,8 +318,8 @@ class TrainingJobs:
                 "TRAINING_JOB_ARN": document["TrainingJobArn"],
                 **document.get("Environment", {}),
             },
-            files=files,
-            copies=copies,
+            files=inputs.files[number],
+            copies=inputs.copies,
             pipes=[pipes.first_pipe(channel) for channel in piped],
             threads=max(1, self._slots.threads(key) // host_count),
             # Hosts talk to each other on ports that they choose, which only an open network allows.
@@ -325,10 +354,6 @@ def _failed(reason: str, metrics: JobMetrics | None = None) -> Change:
 
 def _stopped(document: Document, now: float, *, stop: StopSignal) -> Document:
     return documents.ended(document, now, stop.cause or "Stopped")
-
-
-def _outcomes(ends: Sequence[Ended]) -> list[Outcome]:
-    return [outcome(end.scratch, end.exit_code, end.last_lines) for end in ends]
 
 
 class _Feeding:
