@@ -51,8 +51,9 @@ def train(job: Job) -> None:
         estimator = _reduced(centers, weights, k, run.values)
         _report(run, "train", data, estimator.cluster_centers_, ["msd"])
         if test is not None:
-            wanted = {*run.values.words("eval_metrics"), run.values.tuned_metric()} & {"msd", "ssd"}
-            _report(run, "test", test, estimator.cluster_centers_, sorted(wanted))
+            asked = (*run.values.words("eval_metrics"), run.values.tuned_metric())
+            wanted = [metric for metric in ("msd", "ssd") if metric in asked]
+            _report(run, "test", test, estimator.cluster_centers_, wanted)
         save_arrays(job.model_dir, {"centers": estimator.cluster_centers_.astype(np.float32)})
         save_estimator(job.model_dir, estimator)
 
