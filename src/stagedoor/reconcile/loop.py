@@ -53,6 +53,11 @@ class Underway:
     def __contains__(self, resource: Hashable) -> bool:
         return resource in self._tasks
 
+    @property
+    def resources(self) -> frozenset[Hashable]:
+        """What has an action now. Who looks at the world meanwhile sees it half done for these, even if they end before the look does."""
+        return frozenset(self._tasks)
+
     def start(self, resource: Hashable, action: Coroutine[Any, Any, None]) -> None:
         """Run ``action`` for ``resource``; refused (ValueError) while another one runs for it."""
         if resource in self._tasks:

@@ -66,6 +66,8 @@ class TuningReconciler:
 
     async def reconcile(self, underway: Underway) -> None:
         """One step for all tuning jobs."""
+        # What an action did while the records were looked at may be missing in what is seen: it is not done twice.
+        acted_before = underway.resources
         seen = await asyncio.to_thread(self._look)
         self._tick_s = min(
             (_SERIES_TICK_S if each.series else each.found.due_s or _IDLE_TICK_S for each in seen),
@@ -74,7 +76,9 @@ class TuningReconciler:
         for each in seen:
             for name in each.found.stop:
                 await asyncio.to_thread(self._stop, each.key, name)
-            if (each.found.start or each.found.ending) and each.key not in underway:
+            if each.key in underway or each.key in acted_before:
+                continue
+            if each.found.start or each.found.ending:
                 underway.start(each.key, self._act(each.key, each.found))
 
     async def close(self) -> None:
