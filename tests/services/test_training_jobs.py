@@ -267,6 +267,10 @@ def test_a_running_job_can_be_stopped(desk: Desk) -> None:
         lambda: desk.sagemaker.describe_training_job(TrainingJobName=name),
         lambda answer: answer["SecondaryStatus"] == "Training",
     )
+    waited(
+        lambda: desk.log_lines(GROUP, f"{name}/"),
+        lambda streams: any(len(lines) > 9 for lines in streams.values()),
+    )
     desk.sagemaker.stop_training_job(TrainingJobName=name)
     done = desk.ended_training(name)
     assert (done["TrainingJobStatus"], done["SecondaryStatus"]) == ("Stopped", "Stopped")
