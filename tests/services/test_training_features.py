@@ -106,6 +106,7 @@ def test_one_host_that_fails_fails_the_job(desk: Desk) -> None:
 
 def test_a_distributed_job_stops_on_all_hosts_with_the_same_round(desk: Desk) -> None:
     endless = HYPERPARAMETERS | {"num_round": "100000000", "save_model_on_termination": "true"}
+    desk.trained("before", HyperParameters={"num_round": "1"})  # so that there are logs
     name = desk.name("together")
     request = desk.training_request(
         "together", HyperParameters=endless, InputDataConfig=channels(desk), ResourceConfig=resources(2)

@@ -255,6 +255,7 @@ def test_inputs_must_exist_when_the_job_is_created(desk: Desk) -> None:
 
 
 def test_a_running_job_can_be_stopped(desk: Desk) -> None:
+    desk.trained("before")  # so that there are logs
     name = desk.name("endless")
     desk.sagemaker.create_training_job(
         **desk.training_request("endless", HyperParameters={"num_round": "100000000"})
@@ -267,6 +268,10 @@ def test_a_running_job_can_be_stopped(desk: Desk) -> None:
         lambda: desk.sagemaker.describe_training_job(TrainingJobName=name),
         lambda answer: answer["SecondaryStatus"] == "Training",
     )
+    waited(
+        lambda: desk.log_lines(GROUP, f"{name}/"),
+        lambda streams: any(len(lines) > 9 for lines in streams.values()),
+    )
     desk.sagemaker.stop_training_job(TrainingJobName=name)
     done = desk.ended_training(name)
     assert (done["TrainingJobStatus"], done["SecondaryStatus"]) == ("Stopped", "Stopped")
@@ -276,7 +281,7 @@ def test_a_running_job_can_be_stopped(desk: Desk) -> None:
         ClientError, match="The request was rejected because the training job is in status Stopped"
     ):
         desk.sagemaker.stop_training_job(TrainingJobName=name)
-    assert desk.keys("models/") == []
+    assert desk.keys(f"models/{name}/") == []
 
 
 def test_a_stopped_job_saves_the_model_so_far_when_told_so(desk: Desk) -> None:

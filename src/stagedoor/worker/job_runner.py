@@ -57,7 +57,7 @@ def run(process: Process) -> int:
         print(failure)
         if not _has_failure(job.output_dir):  # what the user's own program wrote says more
             write_failure(job.output_dir, str(failure))
-        if stop.is_set:
+        if stop.is_set and any(job.model_dir.iterdir()):
             _pack(job)  # what was saved until the end that somebody asked for
         return failure.exit_code
     except Exception as error:  # noqa: BLE001 - whatever the entry raises is the job's failure
