@@ -191,7 +191,7 @@ def test_a_waiter_of_boto3_sees_the_end_of_a_job_without_sleeping(
 
 def test_held_answers_take_no_thread_from_others(stagedoor_server: Callable[..., Server]) -> None:
     # No slot is free while the first job runs, so the others stay in progress for as long as they are asked for.
-    server = stagedoor_server({"STAGEDOOR_DESCRIBE_HOLD_S": "20", "STAGEDOOR_JOB_SLOTS": "1"})
+    server = stagedoor_server({"STAGEDOOR_DESCRIBE_HOLD_S": "20", "STAGEDOOR_JOB_CORES": "1"})
     desk = Desk(server)
     features, labels = rows()
     desk.put("train/rows.csv", as_csv(features, labels))

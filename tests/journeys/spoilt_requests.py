@@ -26,6 +26,7 @@ GARBAGE = {
     "json": (b"{", b"[]", b"null", b'"text"', b"\xff\xfe\x00", b"[" * 100_000, b'{"a":' * 50_000, b"\x00" * 100),
     "query": (b"Action=%zz", b"\xff\xfe", b"=", b"Action=&Version=", b"Action=Nothing&Version=2010-05-08", b"a" * 100_000),
     "rest-xml": (b"<", b"<a/>", b"<!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>", b"\xff\xfe\x00", b"{}", b"<a>" * 50_000),
+    "smithy-rpc-v2-cbor": (b"{", b"\xa1", b"\xff", b"\x80", b"\xf6", b"\x00", b"\xff\xfe\x00", b"\x81" * 100_000, b"\xbf\x61a" * 50_000),
 }  # fmt: skip
 GARBAGE["rest-json"] = GARBAGE["json"]
 
