@@ -231,10 +231,15 @@ def _aliases(assignment: Assignment) -> dict[str, str]:
 def _make_folders(assignment: Assignment) -> None:
     for folder in map(Path, _aliases(assignment).values()):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if assignment.uid is not None:
+        _give_folders(assignment, assignment.uid)
+
+
+def _give_folders(assignment: Assignment, uid: int) -> None:
+    for folder in map(Path, _aliases(assignment).values()):
         inside = folder.relative_to(assignment.scratch)
-        if assignment.uid is not None:
-            for part in (inside, *inside.parents[:-1]):
-                os.chown(Path(assignment.scratch, part), assignment.uid, assignment.uid)
+        for part in (inside, *inside.parents[:-1]):
+            os.chown(Path(assignment.scratch, part), uid, uid)
 
 
 def _no_network(standing: Standing) -> None:
@@ -266,21 +271,25 @@ def _separate_user(standing: Standing) -> None:
         raise Unavailable(
             f"without a private root its files cannot be reached: {standing.missing['private-root']}"
         )
-    if (path := _unreadable_for_others()) is not None:
+    if (path := _unreadable_for(uid)) is not None:
+        _give_folders(
+            standing.assignment, 0
+        )  # it stays root, who without capabilities has no way into others' folders
         raise Unavailable(f"other users may not read {path}, which the runtime needs")
     os.setgroups([])
     os.setresgid(uid, uid, uid)
     os.setresuid(uid, uid, uid)
 
 
-def _unreadable_for_others() -> str | None:
-    """A file or folder of the runtime that only its owner can use, as seen from the private root."""
+def _unreadable_for(uid: int) -> str | None:
+    """A file or folder of the runtime that ``uid`` cannot use, as seen from the private root, where /tmp is its own."""
     needed = {os.__file__, os.path.realpath(sys.executable), __file__, *_library_samples()}
     needed.update(entry for entry in sys.path if entry.startswith("/") and Path(entry).is_dir())
     for path in sorted(needed):
         for part in (Path(path), *Path(path).parents):
-            mode = part.stat().st_mode
-            if mode & (0o005 if part.is_dir() else 0o004) != (0o005 if part.is_dir() else 0o004):
+            status = part.stat()
+            wanted = 0o005 if part.is_dir() else 0o004
+            if (status.st_mode >> 6 if status.st_uid == uid else status.st_mode) & wanted != wanted:
                 return str(part)
     return None
 
