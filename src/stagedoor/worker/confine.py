@@ -231,15 +231,11 @@ def _aliases(assignment: Assignment) -> dict[str, str]:
 def _make_folders(assignment: Assignment) -> None:
     for folder in map(Path, _aliases(assignment).values()):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if assignment.uid is not None:
-        _give_folders(assignment, assignment.uid)
-
-
-def _give_folders(assignment: Assignment, uid: int) -> None:
-    for folder in map(Path, _aliases(assignment).values()):
         inside = folder.relative_to(assignment.scratch)
-        for part in (inside, *inside.parents[:-1]):
-            os.chown(Path(assignment.scratch, part), uid, uid)
+        if os.geteuid() == 0:
+            owner = assignment.uid or 0
+            for part in (inside, *inside.parents[:-1]):
+                os.chown(Path(assignment.scratch, part), owner, owner)
 
 
 def _no_network(standing: Standing) -> None:
@@ -272,9 +268,6 @@ def _separate_user(standing: Standing) -> None:
             f"without a private root its files cannot be reached: {standing.missing['private-root']}"
         )
     if (path := _unreadable_for(uid)) is not None:
-        _give_folders(
-            standing.assignment, 0
-        )  # it stays root, who without capabilities has no way into others' folders
         raise Unavailable(f"other users may not read {path}, which the runtime needs")
     os.setgroups([])
     os.setresgid(uid, uid, uid)
