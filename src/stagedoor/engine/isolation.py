@@ -92,8 +92,8 @@ async def probe(
                 return Isolation(mode, tuple(answer["rungs"]), answer["missing"])
             missing = {**assignment.known_missing, **answer["missing"]}
             # Who stays root is given no folders of another user's: without capabilities root has no way into them.
-            uid = None if "separate-user" in missing else assignment.uid
-            assignment = replace(assignment, known_missing=missing, uid=uid)
+            owner = None if "separate-user" in missing else assignment.uid
+            assignment = replace(assignment, known_missing=missing, uid=owner)
     except (OSError, ValueError, KeyError, subprocess.SubprocessError) as error:
         return Isolation(mode, (), {"all": f"the probe on {runtime.python} failed: {error}"})
 
