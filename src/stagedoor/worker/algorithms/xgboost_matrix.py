@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xgboost
+from xgboost import collective
 
 from stagedoor.worker.algorithms import sparse_rows
 from stagedoor.worker.algorithms.examples import Examples
@@ -43,6 +44,8 @@ def _few_values(pieces: list[Examples], bins: int, threads: int) -> xgboost.DMat
 
     The library looks for bins in these rows then, instead of sketching all data, and finds the same: each value is one.
     """
+    if collective.is_distributed():
+        return None  # each host has other rows, and may have other values
     if any(
         piece.features.dtype != np.uint8 or not isinstance(piece.features, np.ndarray) for piece in pieces
     ):
