@@ -115,7 +115,7 @@ def main() -> int:
     for way, found in results.items():
         peak = max(one["bytes"] for one in found)
         print(
-            f"{way:8} {medians[way]:7.2f} s   {medians[way] / medians['library']:5.2f} x library   "
+            f"{way:8} {medians[way]:7.2f} s (best {min(one['seconds'] for one in found):.2f})   {medians[way] / medians['library']:5.2f} x library   "
             f"peak {peak / 1e6:5.0f} MB = {peak / matrix_bytes:.2f} matrices"
         )
     return 0

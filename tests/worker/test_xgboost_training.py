@@ -11,6 +11,8 @@ import xgboost
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stagedoor.worker.algorithms.channels import Channel
+from stagedoor.worker.algorithms.examples import read_examples
 from stagedoor.worker.algorithms.failures import ClientError
 from stagedoor.worker.algorithms.libsvm_examples import read_libsvm_examples
 from stagedoor.worker.algorithms.xgboost_parameters import TABLE, read_parameters
@@ -483,6 +485,35 @@ def test_pieces_of_files_are_put_together(job: Training, monkeypatch: pytest.Mon
     whole = job.train(LOGISTIC).save_raw("json")
     monkeypatch.setattr("stagedoor.worker.algorithms.examples.PIECE_BYTES", 100)
     assert job.train(LOGISTIC).save_raw("json") == whole
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_bins_of_small_counts_are_found_without_looking_at_all_rows(
+    job: Training, monkeypatch: pytest.MonkeyPatch, weighted: bool
+) -> None:
+    random = np.random.default_rng(3)
+    features = random.poisson(random.uniform(0, 3, 12), (3000, 12))
+    features[:, 5] = 7
+    labels = (features[:, 0] > features[:, 1]).astype(int)
+    rows = np.column_stack([random.integers(1, 4, 3000), features]) if weighted else features
+    job.channel("train", "csv", data=as_csv(rows, labels))
+    hyperparameters = LOGISTIC | {"num_round": "10", "csv_weights": str(int(weighted))}
+    quick = job.train(hyperparameters).save_raw("json")
+    monkeypatch.setattr("stagedoor.worker.algorithms.xgboost_matrix._FEW_VALUES", 0)
+    assert job.train(hyperparameters).save_raw("json") == quick
+
+
+def test_pieces_that_are_read_at_once_keep_their_order(
+    job: Training, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features, labels = table(rows=500)
+    job.channel("train", "csv", data=as_csv(features, labels))
+    monkeypatch.setattr("stagedoor.worker.algorithms.examples.PIECE_BYTES", 64)
+    channel = Channel("train", "csv", (job.root / "input" / "data" / "train" / "data",))
+    pieces = read_examples(channel, threads=4)
+    assert len(pieces) > 50
+    np.testing.assert_array_equal(np.concatenate([piece.features for piece in pieces]), features)
+    np.testing.assert_array_equal(np.concatenate([piece.labels for piece in pieces]), labels)
 
 
 def test_a_stop_ends_training_with_its_round(job: Training, capsys: pytest.CaptureFixture[str]) -> None:

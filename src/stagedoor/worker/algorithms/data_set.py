@@ -58,9 +58,9 @@ class DataSet:
             yield slice(first, min(first + step, len(self)))
 
 
-def read_data_set(channel: Channel, feature_dim: int | None) -> DataSet:
+def read_data_set(channel: Channel, feature_dim: int | None, threads: int = 1) -> DataSet:
     """All rows of the channel. ClientError for missing values, or another width than ``feature_dim`` says."""
-    pieces = read_examples(channel)
+    pieces = read_examples(channel, threads=threads)
     _check_width(pieces, channel, feature_dim)
     labels = np.concatenate([piece.labels for piece in pieces])
     if len(labels) and len(labels) != sum(piece.features.shape[0] for piece in pieces):

@@ -81,7 +81,9 @@ class TrainingRun:
         """All rows of a channel as one matrix; None when the job does not have it. ClientError for bad rows."""
         if channel not in self.channels:
             return None
-        rows = read_data_set(self.channels[channel], self.values.integer_or_none("feature_dim"))
+        rows = read_data_set(
+            self.channels[channel], self.values.integer_or_none("feature_dim"), self.job.threads
+        )
         self.log.say(f"{channel}: {len(rows)} records, {rows.columns} features")
         return rows
 

@@ -61,10 +61,11 @@ def _train_together(job: Job, parameters: XgboostParameters, cluster: Cluster) -
     _say("Determined 0 GPU(s) available on the instance.")
     for note in parameters.notes:
         _say(note, "WARNING")
-    train_rows = read_examples(channels["train"], weight_column=parameters.weight_column)
+    weights, threads = parameters.weight_column, job.threads
+    train_rows = read_examples(channels["train"], weight_column=weights, threads=threads)
     validation_rows = None
     if "validation" in channels:
-        validation_rows = read_examples(channels["validation"], weight_column=parameters.weight_column)
+        validation_rows = read_examples(channels["validation"], weight_column=weights, threads=threads)
     _check_labels(train_rows + (validation_rows or []), parameters)
     if cluster.is_distributed:
         _say(f"Distributed node training with {len(cluster.names)} hosts: {list(cluster.names)}")
