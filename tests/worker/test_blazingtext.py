@@ -9,7 +9,7 @@ import pytest
 from worker.algorithm_jobs import AlgorithmJob, ask
 
 from stagedoor.worker.algorithms.failures import ModelFileError
-from stagedoor.worker.algorithms.word_similarity import agreement
+from stagedoor.worker.algorithms.word_similarity import agreement, installed_pairs
 from stagedoor.worker.job import JobFailed
 from stagedoor.worker.model import Fault, Result
 
@@ -96,32 +96,11 @@ def test_word_vectors_are_in_both_files(
     known, unknown = json.loads(found.body)
     np.testing.assert_allclose(known["vector"], opened.get_word_vector("great"), atol=1e-6)
     assert unknown == {"vector": [0.0] * 10, "word": "greatest"}
-    evaluation = json.loads((job.model_dir / "eval.json").read_text())
-    assert evaluation["EN-WS-353-ALL"]["num_pairs"] == 353
+    if installed_pairs() is None:
+        assert not (job.model_dir / "eval.json").exists()
     printed = capsys.readouterr().out
-    assert "too few words of WordSim-353" in printed
+    assert "WordSim-353" in printed
     assert "Hyperparameter batch_size has no effect here" in printed
-
-
-def test_agreement_with_people_is_a_rank_correlation() -> None:
-    scores = {
-        "tiger": 0.0,
-        "cat": 0.1,
-        "love": 0.2,
-        "sex": 0.5,
-        "book": 0.6,
-        "paper": 0.62,
-        "stock": 1.0,
-        "phone": 2.5,
-    }
-
-    def vector(word: str) -> Any:
-        return np.array([np.cos(scores[word]), np.sin(scores[word])]) if word in scores else None
-
-    found = agreement(vector)
-    # tiger-tiger 10, book-paper 7.46, tiger-cat 7.35, love-sex 6.77, stock-phone 1.62: the angles rank alike.
-    assert found.rho == pytest.approx(1.0)
-    assert (found.pairs, found.not_found) == (353, 348)
 
 
 def test_a_model_of_fasttext_itself_is_served(job: AlgorithmJob, tmp_path: Path) -> None:
@@ -210,3 +189,18 @@ def test_a_stop_ends_training_while_the_library_works(job: AlgorithmJob) -> None
     with pytest.raises(JobFailed, match="was stopped"):
         job.train(lambda: True, **SUPERVISED | {"epochs": 2000})
     assert not list(job.model_dir.iterdir())
+
+
+def test_vectors_that_rank_pairs_as_people_do_agree_fully() -> None:
+    vectors = {"a": [1.0, 0.0], "b": [1.0, 0.1], "c": [0.0, 1.0]}
+
+    def vector(word: str) -> Any:
+        return np.array(vectors[word], np.float32) if word in vectors else None
+
+    pairs = [("a", "b", 9.0), ("b", "c", 3.0), ("a", "c", 1.0), ("a", "unknown", 10.0)]
+    found = agreement(vector, pairs)
+    assert found.rho == pytest.approx(1.0)
+    assert (found.pairs, found.not_found) == (4, 1)
+    turned = [(first, second, -score) for first, second, score in pairs]
+    assert agreement(vector, turned).rho == pytest.approx(-1.0)
+    assert agreement(vector, pairs[3:]).rho is None

@@ -21,7 +21,7 @@ from stagedoor.worker.algorithms.blazingtext_parameters import (
 from stagedoor.worker.algorithms.channels import Channel
 from stagedoor.worker.algorithms.failures import ClientError
 from stagedoor.worker.algorithms.training_run import TrainingRun, begin, explained_failures
-from stagedoor.worker.algorithms.word_similarity import SET_NAME, agreement
+from stagedoor.worker.algorithms.word_similarity import SET_NAME, agreement, installed_pairs
 from stagedoor.worker.job import Job
 
 if TYPE_CHECKING:
@@ -125,7 +125,14 @@ def _evaluate(run: TrainingRun, model: Any, words: frozenset[str]) -> None:
     def vector(word: str) -> "NDArray[np.float32] | None":
         return model.get_word_vector(word) if word in words else None
 
-    found = agreement(vector)
+    pairs = installed_pairs()
+    if pairs is None:
+        run.log.say(
+            "No evaluation: the word pairs of WordSim-353 are not here. pip install gensim brings them",
+            "WARNING",
+        )
+        return
+    found = agreement(vector, pairs)
     result = {SET_NAME: found.as_json(), "mean_rho": found.rho}
     (run.job.model_dir / "eval.json").write_text(json.dumps(result))
     print(f"{SET_NAME}: {json.dumps(found.as_json())}", flush=True)

@@ -1,9 +1,11 @@
 """How well word vectors agree with people: Spearman's rank correlation on WordSim-353.
 
-Place in the flow: ``blazingtext_training`` evaluates word vectors with it (hyperparameter ``evaluation``).
+Place in the flow: ``blazingtext_training`` evaluates word vectors with it (hyperparameter ``evaluation``). The pairs are not part of
+this package: they are read where gensim, which brings them, is installed.
 """
 
-from collections.abc import Callable
+import importlib.util
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +16,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SET_NAME = "EN-WS-353-ALL"
-_DATA = Path(__file__).with_name("wordsim353.tsv")
+_IN_GENSIM = Path("test", "test_data", "wordsim353.tsv")
+
+Pair = tuple[str, str, float]
+"""Two words, and how alike people find them (0 to 10)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,22 +35,32 @@ class Agreement:
         return {"spearmans_rho": self.rho, "num_pairs": self.pairs, "not_found": self.not_found}
 
 
-def agreement(vector: "Callable[[str], NDArray[np.float32] | None]") -> Agreement:
+def installed_pairs() -> list[Pair] | None:
+    """The pairs that gensim brings; None without it. Nothing of gensim is run."""
+    found = importlib.util.find_spec("gensim")
+    for folder in (found.submodule_search_locations if found is not None else None) or ():
+        path = Path(folder) / _IN_GENSIM
+        if path.is_file():
+            rows = [
+                line.split("\t")
+                for line in path.read_text(encoding="utf-8").splitlines()
+                if not line.startswith("#")
+            ]
+            return [(first, second, float(score)) for first, second, score in rows]
+    return None
+
+
+def agreement(vector: "Callable[[str], NDArray[np.float32] | None]", pairs: Sequence[Pair]) -> Agreement:
     """``vector`` gives None for a word that it does not know."""
-    rows = [
-        line.split("\t")
-        for line in _DATA.read_text(encoding="utf-8").splitlines()
-        if not line.startswith("#")
-    ]
     people: list[float] = []
     vectors: list[float] = []
-    for first, second, score in rows:
+    for first, second, score in pairs:
         one, other = _known(vector, first), _known(vector, second)
         if one is not None and other is not None:
-            people.append(float(score))
+            people.append(score)
             vectors.append(float(one @ other / max(np.linalg.norm(one) * np.linalg.norm(other), 1e-12)))
     rho = _correlation(_ranks(np.array(people)), _ranks(np.array(vectors))) if len(people) > 1 else None
-    return Agreement(rho, len(rows), len(rows) - len(people))
+    return Agreement(rho, len(pairs), len(pairs) - len(people))
 
 
 def _known(vector: "Callable[[str], NDArray[np.float32] | None]", word: str) -> "NDArray[np.float32] | None":
