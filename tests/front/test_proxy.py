@@ -38,7 +38,7 @@ Use = Callable[[Server, LocalCa], Awaitable[None]]
         ("sts.amazonaws.com.evil.example", False),
         ("sts..amazonaws.com", False),
         ("-.amazonaws.com/", False),
-        ("pypi.org", False),
+        ("packages.example", False),
         ("127.0.0.1", False),
     ],
 )
@@ -206,7 +206,7 @@ def test_tunnels_need_the_password(tmp_path: Path, header: bytes) -> None:
 
 def test_offline_lets_nothing_out_and_says_why(tmp_path: Path) -> None:
     async def use(server: Server, ca: LocalCa) -> None:
-        status, reader, writer = await connect(server, "pypi.org:443", AUTHORISED)
+        status, reader, writer = await connect(server, "packages.example:443", AUTHORISED)
         assert status == 403
         assert b"--offline" in await reader.read()
         status, _, other = await connect(server, "sts.amazonaws.com:443")

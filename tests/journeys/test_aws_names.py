@@ -151,7 +151,7 @@ def test_tunnels_are_refused_offline_and_to_where_nobody_may_go(
 ) -> None:
     offline = stagedoor_server(None, "--offline")
     for server, url, status in (
-        (offline, "https://pypi.org/simple/", 403),
+        (offline, "https://packages.example/simple/", 403),
         (stagedoor, f"https://127.0.0.1:{stagedoor.api.rpartition(':')[2]}/", 403),
         (stagedoor, "https://169.254.169.254/latest/meta-data/", 403),
     ):
