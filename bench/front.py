@@ -20,6 +20,7 @@ from botocore.credentials import Credentials
 from bench import authorise, machine
 from stagedoor.domain.clock import SystemClock
 from stagedoor.front.access_log import AccessLog
+from stagedoor.front.held_answers import HeldAnswers
 from stagedoor.front.listener import SignedListener
 from stagedoor.http.connection import Connection, Limits
 from stagedoor.http.message import Response
@@ -87,6 +88,7 @@ def _listener(folder: Path, house: House) -> SignedListener:
         nothing,
         AccessLog(folder / "access.jsonl", SystemClock()),
         cast(Any, None),
+        HeldAnswers(house.records, 0),
     )
 
 
