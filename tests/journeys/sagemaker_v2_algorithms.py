@@ -1,19 +1,17 @@
 """What a course's notebooks write with the SDK's own algorithm classes: record_set, fit, deploy, predict with records.
 
-Run by ``test_sagemaker_sdk_v2_algorithms.py`` in the SDK v2's own environment, unmodified against AWS_ENDPOINT_URL.
+Run by ``test_sagemaker_sdk_v2_algorithms.py`` in the SDK v2's own environment, unmodified against the variables of ``stagedoor env --notebook``.
 """
 
 import json
-import sys
 from typing import Any
 
-import boto3
 import numpy as np
 import sagemaker
 from sagemaker import KNN, PCA, FactorizationMachines, KMeans, LinearLearner, RandomCutForest
 
-role, bucket = sys.argv[1], sys.argv[2]
-session = sagemaker.Session(boto3.Session(), default_bucket=bucket)
+session = sagemaker.Session()
+role = sagemaker.get_execution_role()
 common: dict[str, Any] = {
     "role": role,
     "instance_count": 1,

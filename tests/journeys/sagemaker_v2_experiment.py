@@ -1,13 +1,12 @@
 """What a user of the sagemaker SDK v2 writes to keep track: a run around fit, analytics, a registered model that is approved and deployed.
 
-Run by ``test_sagemaker_v2_experiment.py`` in that SDK's own environment, unmodified against AWS_ENDPOINT_URL.
+Run by ``test_sagemaker_sdk_v2_experiment.py`` in that SDK's own environment, unmodified against the variables of ``stagedoor env --notebook``.
 """
 
 import json
 import sys
 from pathlib import Path
 
-import boto3
 import numpy as np
 import sagemaker
 from sagemaker.analytics import ExperimentAnalytics, TrainingJobAnalytics
@@ -16,8 +15,9 @@ from sagemaker.experiments import list_runs
 from sagemaker.experiments.run import Run
 from sagemaker.inputs import TrainingInput
 
-role, bucket, work = sys.argv[1], sys.argv[2], Path(sys.argv[3])
-session = sagemaker.Session(boto3.Session(), default_bucket=bucket)
+work = Path(sys.argv[1])
+session = sagemaker.Session()
+role, bucket = sagemaker.get_execution_role(), session.default_bucket()
 features = np.random.default_rng(1).normal(size=(300, 4))
 rows = np.column_stack([features[:, 0] > 0, features])
 np.savetxt(work / "train.csv", rows, delimiter=",", fmt="%g")

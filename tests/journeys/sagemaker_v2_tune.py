@@ -1,13 +1,12 @@
 """What a user of the sagemaker SDK v2 writes to tune hyperparameters: fit, wait, analytics, attach, the best estimator, warm start.
 
-Run by ``test_sagemaker_sdk_v2_tuning.py`` in that SDK's own environment, unmodified against AWS_ENDPOINT_URL.
+Run by ``test_sagemaker_sdk_v2_tuning.py`` in that SDK's own environment, unmodified against the variables of ``stagedoor env --notebook``.
 """
 
 import json
 import sys
 from pathlib import Path
 
-import boto3
 import numpy as np
 import sagemaker
 from sagemaker.estimator import Estimator
@@ -20,8 +19,9 @@ from sagemaker.tuner import (
     WarmStartTypes,
 )
 
-role, bucket, work = sys.argv[1], sys.argv[2], Path(sys.argv[3])
-session = sagemaker.Session(boto3.Session(), default_bucket=bucket)
+work = Path(sys.argv[1])
+session = sagemaker.Session()
+role, bucket = sagemaker.get_execution_role(), session.default_bucket()
 
 random = np.random.default_rng(1)
 features = random.normal(size=(400, 4))

@@ -6,17 +6,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from journeys import client_environments
+from journeys import client_environments, notebooks
 
 from stagedoor.testing import Server
 
-TELEMETRY_OFF = """
-SchemaVersion: "1.0"
-SageMaker:
-  PythonSDK:
-    Modules:
-      TelemetryOptOut: true
-"""
 SCRIPT = Path(__file__).with_name("sagemaker_v2_job.py")
 
 
@@ -37,7 +30,7 @@ def test_train_deploy_predict_transform_delete(stagedoor: Server, tmp_path: Path
     # The SDK reports its use to a host of AWS; a test calls nobody outside.
     settings = tmp_path / ".config" / "sagemaker" / "config.yaml"
     settings.parent.mkdir(parents=True)
-    settings.write_text(TELEMETRY_OFF)
+    settings.write_text(notebooks.TELEMETRY_OFF)
     bucket = f"sagemaker-us-east-1-{stagedoor.account_id}"
     done = subprocess.run(
         [str(client_environments.python_of("sagemaker-v2")), str(SCRIPT), role, bucket, str(tmp_path)],

@@ -221,8 +221,8 @@ def test_a_delimiter_listing_of_100_000_keys_seeks_over_common_prefixes(store: O
         steps += 1
         return 0
 
-    connection = store._database.reader()
-    connection.set_progress_handler(count, 100)
+    with store._database.reading() as connection:
+        connection.set_progress_handler(count, 100)
     page = store.page("bucket", delimiter="/")
     assert page.common_prefixes == [f"{number}/" for number in range(10)]
     assert steps < 20, "walked through the keys of the common prefixes"

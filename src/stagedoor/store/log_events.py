@@ -10,8 +10,7 @@ between two events in that order; reading goes forward from one or backward from
 
 import contextlib
 import sqlite3
-import threading
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -19,6 +18,7 @@ from typing import Any, Literal, NamedTuple
 import orjson
 
 from stagedoor.domain.clock import Clock, SystemClock
+from stagedoor.store.sqlite_file import SqliteFile
 
 MAX_EVENT_BYTES = 262_144
 """What the house's own writers may put into one event; longer messages are cut."""
@@ -155,42 +155,9 @@ class LogEvents:
     """All logs of the server. Thread-safe; blocking."""
 
     def __init__(self, path: Path, clock: Clock | None = None) -> None:
-        self._path = path
         self._clock: Clock = clock or SystemClock()
-        self._lock = threading.Lock()
-        self._local = threading.local()
-        self._connections: list[sqlite3.Connection] = []
-        self._connections_lock = threading.Lock()
         self._swept_ms = 0
-        self._writer = self._connect()
-        self._writer.executescript(_SCHEMA)
-
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=30)
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=NORMAL")
-        connection.execute("PRAGMA foreign_keys=ON")
-        with self._connections_lock:
-            self._connections.append(connection)
-        return connection
-
-    def _reader(self) -> sqlite3.Connection:
-        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if connection is None:
-            connection = self._local.connection = self._connect()
-        return connection
-
-    @contextlib.contextmanager
-    def _writing(self) -> Generator[sqlite3.Connection]:
-        with self._lock:
-            self._writer.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._writer
-                self._writer.execute("COMMIT")
-            except BaseException:
-                if self._writer.in_transaction:
-                    self._writer.execute("ROLLBACK")
-                raise
+        self._file = SqliteFile(path, _SCHEMA, synchronous="NORMAL", foreign_keys=True)
 
     def _now_ms(self) -> int:
         return int(self._clock.now() * 1000)
@@ -201,7 +168,7 @@ class LogEvents:
         self, account_id: str, region: str, name: str, tags: Mapping[str, str] | None = None
     ) -> bool:
         """Add a group; False when there is one of that name."""
-        with self._writing() as connection:
+        with self._file.writing() as connection:
             return self._add_group(connection, account_id, region, name, tags or {})
 
     def _add_group(
@@ -215,11 +182,10 @@ class LogEvents:
 
     def group(self, account_id: str, region: str, name: str) -> LogGroup | None:
         """The group of that name, or None."""
-        row = (
-            self._reader()
-            .execute(f"{_GROUP} WHERE account_id=? AND region=? AND name=?", (account_id, region, name))
-            .fetchone()
-        )
+        with self._file.reading() as connection:
+            row = connection.execute(
+                f"{_GROUP} WHERE account_id=? AND region=? AND name=?", (account_id, region, name)
+            ).fetchone()
         return _group(row) if row else None
 
     def groups(
@@ -233,26 +199,27 @@ class LogEvents:
         limit: int | None = None,
     ) -> list[LogGroup]:
         """Groups by name, behind ``after``; ``containing`` is a case-sensitive part of the name."""
-        rows = self._reader().execute(
-            f"{_GROUP} WHERE account_id=? AND region=? AND name>? AND substr(name,1,length(?))=?"
-            " AND instr(name,?)>0 ORDER BY name LIMIT ?",
-            (account_id, region, after, prefix, prefix, containing, -1 if limit is None else limit),
-        )
-        return [_group(row) for row in rows]
+        with self._file.reading() as connection:
+            rows = connection.execute(
+                f"{_GROUP} WHERE account_id=? AND region=? AND name>? AND substr(name,1,length(?))=?"
+                " AND instr(name,?)>0 ORDER BY name LIMIT ?",
+                (account_id, region, after, prefix, prefix, containing, -1 if limit is None else limit),
+            )
+            return [_group(row) for row in rows]
 
     def set_retention(self, group_id: int, retention_days: int | None) -> None:
         """Keep events for so many days; None for ever. Holds for reading at once, ``sweep`` frees the space."""
-        with self._writing() as connection:
+        with self._file.writing() as connection:
             connection.execute("UPDATE groups SET retention_days=? WHERE id=?", (retention_days, group_id))
 
     def set_tags(self, group_id: int, tags: Mapping[str, str]) -> None:
         """Replace all tags of a group."""
-        with self._writing() as connection:
+        with self._file.writing() as connection:
             connection.execute("UPDATE groups SET tags=? WHERE id=?", (orjson.dumps(dict(tags)), group_id))
 
     def delete_group(self, account_id: str, region: str, name: str) -> bool:
         """Remove a group with its streams and events; True when there was one."""
-        with self._writing() as connection:
+        with self._file.writing() as connection:
             cursor = connection.execute(
                 "DELETE FROM groups WHERE account_id=? AND region=? AND name=?", (account_id, region, name)
             )
@@ -262,7 +229,7 @@ class LogEvents:
 
     def create_stream(self, group_id: int, name: str) -> bool:
         """Add a stream; False when the group has one of that name (or the group is gone)."""
-        with self._writing() as connection:
+        with self._file.writing() as connection:
             if connection.execute("SELECT 1 FROM groups WHERE id=?", (group_id,)).fetchone() is None:
                 return False
             return self._add_stream(connection, group_id, name)
@@ -276,7 +243,8 @@ class LogEvents:
 
     def stream(self, group_id: int, name: str) -> LogStream | None:
         """The stream of that name, or None."""
-        row = self._reader().execute(f"{_STREAM} WHERE group_id=? AND name=?", (group_id, name)).fetchone()
+        with self._file.reading() as connection:
+            row = connection.execute(f"{_STREAM} WHERE group_id=? AND name=?", (group_id, name)).fetchone()
         return LogStream(*row) if row else None
 
     def streams(
@@ -306,15 +274,16 @@ class LogEvents:
             if after is not None:
                 conditions += f" AND name {beyond} ?"
                 values.append(after[1])
-        rows = self._reader().execute(
-            f"{_STREAM} WHERE {conditions} ORDER BY {order} LIMIT ?",
-            (*values, -1 if limit is None else limit),
-        )
-        return [LogStream(*row) for row in rows]
+        with self._file.reading() as connection:
+            rows = connection.execute(
+                f"{_STREAM} WHERE {conditions} ORDER BY {order} LIMIT ?",
+                (*values, -1 if limit is None else limit),
+            )
+            return [LogStream(*row) for row in rows]
 
     def delete_stream(self, group_id: int, name: str) -> bool:
         """Remove a stream with its events; True when there was one."""
-        with self._writing() as connection:
+        with self._file.writing() as connection:
             cursor = connection.execute("DELETE FROM streams WHERE group_id=? AND name=?", (group_id, name))
             return cursor.rowcount > 0
 
@@ -340,7 +309,7 @@ class LogEvents:
         now_ms = self._now_ms()
         if now_ms - self._swept_ms >= _SWEEP_MS:
             self.sweep()
-        with self._writing() as connection:
+        with self._file.writing() as connection:
             stream_id, group_id = self._stream_ids(connection, account_id, region, group, stream)
             connection.executemany(
                 "INSERT INTO events (group_id, stream_id, timestamp_ms, ingestion_ms, message) VALUES (?,?,?,?,?)",
@@ -402,26 +371,27 @@ class LogEvents:
             before = min(before, Boundary(end_ms, 0))
         conditions += ["(timestamp_ms, sequence) >= (?,?)", "(timestamp_ms, sequence) < (?,?)"]
         direction = "DESC" if newest_first else "ASC"
-        rows = self._reader().execute(
-            f"{_EVENT} WHERE {' AND '.join(conditions)}"
-            f" ORDER BY timestamp_ms {direction}, sequence {direction} LIMIT ?",
-            (*values, *after, *before, limit),
-        )
-        found: list[LogEvent] = []
-        size_bytes = 0
-        with contextlib.closing(rows):
-            for row in rows:
-                size_bytes += len(row[4]) + EVENT_OVERHEAD_BYTES
-                if found and size_bytes > max_bytes:
-                    break
-                found.append(_event(row))
-        return found
+        with self._file.reading() as connection:
+            rows = connection.execute(
+                f"{_EVENT} WHERE {' AND '.join(conditions)}"
+                f" ORDER BY timestamp_ms {direction}, sequence {direction} LIMIT ?",
+                (*values, *after, *before, limit),
+            )
+            found: list[LogEvent] = []
+            size_bytes = 0
+            with contextlib.closing(rows):
+                for row in rows:
+                    size_bytes += len(row[4]) + EVENT_OVERHEAD_BYTES
+                    if found and size_bytes > max_bytes:
+                        break
+                    found.append(_event(row))
+            return found
 
     def sweep(self) -> int:
         """Delete the events that are past their group's retention; the number of them. Streams stay, as on AWS."""
         now_ms = self._swept_ms = self._now_ms()
         deleted = 0
-        with self._writing() as connection:
+        with self._file.writing() as connection:
             keeping = "SELECT id, retention_days FROM groups WHERE retention_days IS NOT NULL"
             for group_id, retention_days in connection.execute(keeping).fetchall():
                 limit_ms = now_ms - retention_days * DAY_MS
@@ -438,7 +408,4 @@ class LogEvents:
 
     def close(self) -> None:
         """Close all connections; the logs are not used afterwards."""
-        with self._connections_lock:
-            for connection in self._connections:
-                connection.close()
-            self._connections.clear()
+        self._file.close()

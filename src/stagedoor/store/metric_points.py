@@ -7,10 +7,8 @@ A metric is an account, a region, a namespace, a name and a set of dimensions. A
 occurred, or a set of statistics that somebody made elsewhere; both have a count, a sum and two limits.
 """
 
-import contextlib
 import sqlite3
-import threading
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +16,7 @@ from typing import NamedTuple
 import orjson
 
 from stagedoor.domain.clock import Clock, SystemClock
+from stagedoor.store.sqlite_file import SqliteFile
 
 KEPT_S = 455 * 86_400
 """Points are removed when they are this old: as long as CloudWatch keeps its hourly ones."""
@@ -109,49 +108,16 @@ class MetricPoints:
     """All metrics of the server. Thread-safe; blocking."""
 
     def __init__(self, path: Path, clock: Clock | None = None) -> None:
-        self._path = path
         self._clock: Clock = clock or SystemClock()
-        self._lock = threading.Lock()
-        self._local = threading.local()
-        self._connections: list[sqlite3.Connection] = []
-        self._connections_lock = threading.Lock()
         self._swept_s = 0.0
-        self._writer = self._connect()
-        self._writer.executescript(_SCHEMA)
-
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=30)
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=NORMAL")
-        connection.execute("PRAGMA foreign_keys=ON")
-        with self._connections_lock:
-            self._connections.append(connection)
-        return connection
-
-    def _reader(self) -> sqlite3.Connection:
-        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if connection is None:
-            connection = self._local.connection = self._connect()
-        return connection
-
-    @contextlib.contextmanager
-    def _writing(self) -> Generator[sqlite3.Connection]:
-        with self._lock:
-            self._writer.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._writer
-                self._writer.execute("COMMIT")
-            except BaseException:
-                if self._writer.in_transaction:
-                    self._writer.execute("ROLLBACK")
-                raise
+        self._file = SqliteFile(path, _SCHEMA, synchronous="NORMAL", foreign_keys=True)
 
     def put(self, points: Iterable[tuple[Metric, Point]]) -> None:
         """Store points of any metrics in one commit. A metric exists from its first point on."""
         now_s = self._clock.now()
         if now_s - self._swept_s >= _SWEEP_S:
             self.sweep()
-        with self._writing() as connection:
+        with self._file.writing() as connection:
             ids: dict[Metric, int] = {}
             rows: list[tuple[object, ...]] = []
             for metric, point in points:
@@ -182,19 +148,20 @@ class MetricPoints:
     def read(self, metric: Metric, start_s: float, end_s: float, unit: str | None = None) -> list[Point]:
         """Points from ``start_s`` up to but not including ``end_s``, oldest first; of one unit, or of all."""
         conditions = "" if unit is None else " AND unit=?"
-        rows = self._reader().execute(
-            "SELECT time_s, count, total, minimum, maximum, unit, resolution_s FROM points WHERE metric_id="  # noqa: S608 - constants only
-            "(SELECT id FROM metrics WHERE account_id=? AND region=? AND namespace=? AND name=? AND dimensions=?)"
-            f" AND time_s>=? AND time_s<?{conditions} ORDER BY time_s, rowid",
-            (
-                *metric[:4],
-                _dimensions(metric.dimensions),
-                start_s,
-                end_s,
-                *(() if unit is None else (unit,)),
-            ),
-        )
-        return [Point(*row) for row in rows]
+        with self._file.reading() as connection:
+            rows = connection.execute(
+                "SELECT time_s, count, total, minimum, maximum, unit, resolution_s FROM points WHERE metric_id="  # noqa: S608 - constants only
+                "(SELECT id FROM metrics WHERE account_id=? AND region=? AND namespace=? AND name=? AND dimensions=?)"
+                f" AND time_s>=? AND time_s<?{conditions} ORDER BY time_s, rowid",
+                (
+                    *metric[:4],
+                    _dimensions(metric.dimensions),
+                    start_s,
+                    end_s,
+                    *(() if unit is None else (unit,)),
+                ),
+            )
+            return [Point(*row) for row in rows]
 
     def metrics(
         self,
@@ -221,25 +188,26 @@ class MetricPoints:
         for dimension, wanted in dimensions:
             conditions.append(_HAS_DIMENSION if wanted is None else _HAS_DIMENSION_VALUE)
             values += [dimension] if wanted is None else [dimension, wanted]
-        rows = self._reader().execute(
-            "SELECT id, account_id, region, namespace, name, dimensions, last_put_s FROM metrics"  # noqa: S608 - constants only
-            f" WHERE {' AND '.join(conditions)} ORDER BY id LIMIT ?",
-            (*values, limit),
-        )
-        return [
-            ListedMetric(
-                row[0],
-                Metric(row[1], row[2], row[3], row[4], tuple((n, v) for n, v in orjson.loads(row[5]))),
-                row[6],
+        with self._file.reading() as connection:
+            rows = connection.execute(
+                "SELECT id, account_id, region, namespace, name, dimensions, last_put_s FROM metrics"  # noqa: S608 - constants only
+                f" WHERE {' AND '.join(conditions)} ORDER BY id LIMIT ?",
+                (*values, limit),
             )
-            for row in rows
-        ]
+            return [
+                ListedMetric(
+                    row[0],
+                    Metric(row[1], row[2], row[3], row[4], tuple((n, v) for n, v in orjson.loads(row[5]))),
+                    row[6],
+                )
+                for row in rows
+            ]
 
     def sweep(self) -> None:
         """Remove points that are past their time, and metrics without any."""
         self._swept_s = now_s = self._clock.now()
         oldest_s = now_s - KEPT_S
-        with self._writing() as connection:
+        with self._file.writing() as connection:
             connection.execute("DELETE FROM points WHERE time_s<?", (oldest_s,))
             connection.execute(
                 "DELETE FROM metrics WHERE last_put_s<? AND NOT EXISTS (SELECT 1 FROM points WHERE metric_id=id)",
@@ -248,7 +216,4 @@ class MetricPoints:
 
     def close(self) -> None:
         """Close all connections; the store is not used afterwards."""
-        with self._connections_lock:
-            for connection in self._connections:
-                connection.close()
-            self._connections.clear()
+        self._file.close()

@@ -6,7 +6,6 @@ UTF-8, so that their order is S3's (binary), and every byte of an odd key surviv
 
 import contextlib
 import sqlite3
-import threading
 from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +13,7 @@ from typing import NamedTuple
 import orjson
 
 from stagedoor.store.contents import Content
+from stagedoor.store.sqlite_file import SqliteFile
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS s3_buckets (
@@ -104,63 +104,21 @@ class ObjectDatabase:
     """Connections to the tables. ``freed`` gets the ids of contents whose last reference went with a commit."""
 
     def __init__(self, path: Path, freed: Callable[[Iterable[str]], None]) -> None:
-        self._path = path
+        self._file = SqliteFile(path, _SCHEMA, synchronous="FULL")
         self._freed = freed
-        self._lock = threading.RLock()
-        self._local = threading.local()
-        self._connections: list[sqlite3.Connection] = []
-        self._connections_lock = threading.Lock()
-        self._writer = self._connect()
-        self._writer.executescript(_SCHEMA)
-
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=30)
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=FULL")
-        with self._connections_lock:
-            self._connections.append(connection)
-        return connection
-
-    def reader(self) -> sqlite3.Connection:
-        """The calling thread's connection for reading."""
-        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if connection is None:
-            connection = self._local.connection = self._connect()
-        return connection
-
-    @contextlib.contextmanager
-    def snapshot(self) -> Generator[sqlite3.Connection]:
-        """The calling thread's connection, all of whose statements see one state of the tables."""
-        connection = self.reader()
-        connection.execute("BEGIN")
-        try:
-            yield connection
-        finally:
-            connection.execute("COMMIT")
+        self.reading = self._file.reading
+        self.snapshot = self._file.snapshot
+        self.close = self._file.close
 
     @contextlib.contextmanager
     def transaction(self) -> Generator["WriteTransaction"]:
         """One durable change: commits at the end of the block, rolls back on an error. Writers take turns."""
-        with self._lock:
-            self._writer.execute("BEGIN IMMEDIATE")
-            transaction = WriteTransaction(self._writer)
-            try:
-                yield transaction
-                orphans = transaction.drop_orphans()
-                self._writer.execute("COMMIT")
-            except BaseException:
-                if self._writer.in_transaction:
-                    self._writer.execute("ROLLBACK")
-                raise
+        with self._file.writing() as connection:
+            transaction = WriteTransaction(connection)
+            yield transaction
+            orphans = transaction.drop_orphans()
         if orphans:
             self._freed(orphans)
-
-    def close(self) -> None:
-        """Close all connections."""
-        with self._connections_lock:
-            for connection in self._connections:
-                connection.close()
-            self._connections.clear()
 
 
 class WriteTransaction:

@@ -153,16 +153,18 @@ class ObjectRows:
 
     def find_bucket(self, name: str) -> Bucket | None:
         """The bucket of that name, whoever owns it."""
-        return _find_bucket(self._database.reader(), name)
+        with self._database.reading() as connection:
+            return _find_bucket(connection, name)
 
     def buckets(self, account_id: str | None = None, *, prefix: str = "", after: str = "") -> list[Bucket]:
         """Buckets ordered by name; of one account, or of all."""
-        rows = self._database.reader().execute(
-            "SELECT name, account_id, region, created, versioning, settings FROM s3_buckets WHERE name > ? ORDER BY name",
-            (after,),
-        )
-        found = (_bucket(row) for row in rows)
-        return [b for b in found if account_id in (None, b.account_id) and b.name.startswith(prefix)]
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                "SELECT name, account_id, region, created, versioning, settings FROM s3_buckets WHERE name > ? ORDER BY name",
+                (after,),
+            )
+            found = (_bucket(row) for row in rows)
+            return [b for b in found if account_id in (None, b.account_id) and b.name.startswith(prefix)]
 
     def create_bucket(self, bucket: Bucket) -> None:
         """Take the name; BucketExistsError when it is taken."""
@@ -218,15 +220,16 @@ class ObjectRows:
 
     def get(self, bucket: str, key: str) -> ObjectRow | None:
         """The current object under ``key``; None when there is none or it is deleted."""
-        row = object_listing.latest(self._database.reader(), bucket, key)
+        with self._database.reading() as connection:
+            row = object_listing.latest(connection, bucket, key)
         return None if row is None or row.delete_marker else row
 
     def find_version(self, bucket: str, key: str, version_id: str | None = None) -> ObjectRow | None:
         """One version (the latest for None), which may be a delete marker."""
-        connection = self._database.reader()
-        if version_id is None:
-            return object_listing.latest(connection, bucket, key)
-        return object_listing.version(connection, bucket, key, version_id)
+        with self._database.reading() as connection:
+            if version_id is None:
+                return object_listing.latest(connection, bucket, key)
+            return object_listing.version(connection, bucket, key, version_id)
 
     def page(
         self, bucket: str, *, prefix: str = "", delimiter: str = "", after: str = "", limit: int = 1000
@@ -253,26 +256,30 @@ class ObjectRows:
 
     def segments(self, row: ObjectRow) -> list[Segment]:
         """The bytes of ``row``, in order; empty when it was deleted meanwhile."""
-        return segments_of(self._database.reader(), row.sequence)
+        with self._database.reading() as connection:
+            return segments_of(connection, row.sequence)
 
     def contents_of(self, segments: Iterable[Segment]) -> dict[str, Content]:
         """The contents behind ``segments``, by id; without those deleted meanwhile."""
-        return contents_of(self._database.reader(), segments)
+        with self._database.reading() as connection:
+            return contents_of(connection, segments)
 
     def parts(self, row: ObjectRow) -> list[CompletedPart]:
         """The parts ``row`` was completed from; empty when it was not a multipart upload."""
-        rows = self._database.reader().execute(
-            "SELECT number, size_bytes, checksum FROM s3_parts WHERE sequence=? ORDER BY number",
-            (row.sequence,),
-        )
-        return [CompletedPart(*part) for part in rows]
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                "SELECT number, size_bytes, checksum FROM s3_parts WHERE sequence=? ORDER BY number",
+                (row.sequence,),
+            )
+            return [CompletedPart(*part) for part in rows]
 
     def content_ids(self, prefix: str) -> set[str]:
         """Ids of the contents that rows refer to and that begin with ``prefix``; for the sweep at start."""
-        rows = self._database.reader().execute(
-            "SELECT id FROM s3_contents WHERE id >= ? AND id < ?", (prefix, prefix + "g")
-        )
-        return {row[0] for row in rows}
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                "SELECT id FROM s3_contents WHERE id >= ? AND id < ?", (prefix, prefix + "g")
+            )
+            return {row[0] for row in rows}
 
     # Writing objects ------------------------------------------------------------------------------------------------
 

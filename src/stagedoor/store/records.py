@@ -18,6 +18,8 @@ from typing import Any, NamedTuple, Protocol
 
 import orjson
 
+from stagedoor.store.sqlite_file import SqliteFile
+
 Document = dict[str, Any]
 
 
@@ -229,13 +231,6 @@ class _SqliteTransaction:
         return bool(cursor.rowcount)
 
 
-class _Reader(NamedTuple):
-    """The connection of one reading thread, and who uses it now."""
-
-    connection: sqlite3.Connection
-    lock: threading.Lock
-
-
 class SqliteRecords:
     """``Records`` in one SQLite file: WAL, ``synchronous=FULL`` (a commit is on the disk when it returns).
 
@@ -243,37 +238,12 @@ class SqliteRecords:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._lock = threading.RLock()
-        self._local = threading.local()
-        self._readers: list[_Reader] = []
-        self._readers_lock = threading.Lock()
-        self._closed = False
+        self._file = SqliteFile(path, _SCHEMA, synchronous="FULL")
+        self._in_order = threading.RLock()
         self._listeners: list[tuple[str, Listener]] = []
-        self._writer = self._connect()
-        self._writer.executescript(_SCHEMA)
-
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=30)
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=FULL")
-        return connection
-
-    @contextlib.contextmanager
-    def _reading(self) -> Generator[sqlite3.Connection]:
-        """The thread's own connection; ``close`` waits until it is given back, or SQLite would free it under the reader."""
-        own: _Reader | None = getattr(self._local, "reader", None)
-        if own is None:
-            with self._readers_lock:
-                if self._closed:
-                    raise sqlite3.ProgrammingError("the store is closed")
-                own = self._local.reader = _Reader(self._connect(), threading.Lock())
-                self._readers.append(own)
-        with own.lock:
-            yield own.connection
 
     def get(self, key: Key) -> Record | None:
-        with self._reading() as connection:
+        with self._file.reading() as connection:
             return _get(connection, key)
 
     def list(
@@ -286,22 +256,16 @@ class SqliteRecords:
         after: str = "",
         limit: int | None = None,
     ) -> list[Record]:
-        with self._reading() as connection:
+        with self._file.reading() as connection:
             return _list(connection, kind, account_id, region, prefix, after, limit)
 
     @contextlib.contextmanager
     def transaction(self) -> Generator[Transaction]:
-        with self._lock:
-            self._writer.execute("BEGIN IMMEDIATE")
-            transaction = _SqliteTransaction(self._writer)
-            try:
+        # Listeners run before the next writer's turn, so that they see commits in order.
+        with self._in_order:
+            with self._file.writing() as connection:
+                transaction = _SqliteTransaction(connection)
                 yield transaction
-                self._writer.execute("COMMIT")
-            except BaseException:
-                if self._writer.in_transaction:
-                    self._writer.execute("ROLLBACK")
-                raise
-            # Listeners run under the lock so that they see commits in order.
             self._notify(frozenset(transaction.touched))
 
     def _notify(self, keys: frozenset[Key]) -> None:
@@ -314,11 +278,4 @@ class SqliteRecords:
         self._listeners.append((kind_prefix, listener))
 
     def close(self) -> None:
-        with self._lock:
-            self._writer.close()
-        with self._readers_lock:
-            self._closed = True
-            readers, self._readers = self._readers, []
-        for each in readers:
-            with each.lock:
-                each.connection.close()
+        self._file.close()

@@ -142,7 +142,8 @@ class UploadRows:
 
     def get(self, bucket: str, key: str, upload_id: str) -> Upload:
         """The upload; NoSuchUploadError."""
-        return _find(self._database.reader(), bucket, key, upload_id)
+        with self._database.reading() as connection:
+            return _find(connection, bucket, key, upload_id)
 
     def put_part(
         self,
@@ -184,7 +185,8 @@ class UploadRows:
 
     def parts(self, upload: Upload, *, after: int = 0, limit: int = -1) -> list[Part]:
         """Parts by number, from behind ``after``; all of them for a negative limit."""
-        return [part for _, part in _parts(self._database.reader(), upload.upload_id, after, limit).values()]
+        with self._database.reading() as connection:
+            return [part for _, part in _parts(connection, upload.upload_id, after, limit).values()]
 
     def complete(self, bucket: str, key: str, upload_id: str, plan: Plan, check: "Check") -> ObjectRow:
         """Make the object that ``plan`` chooses from the parts, drop the upload and the parts not chosen.
@@ -242,27 +244,27 @@ class UploadRows:
         last = ("", "")
         start, start_id = max((prefix.encode(), ""), (after.encode(), after_upload_id or "\uffff"))
         end = (behind(prefix.encode()) if prefix else None) or b"\xff"
-        connection = self._database.reader()
-        seek: tuple[bytes, str] | None = (start, start_id)
-        while seek is not None and limit > 0:
-            position, seek = seek, None
-            rows = connection.execute(
-                f"SELECT {_COLUMNS} FROM s3_uploads WHERE bucket=? AND (key, upload_id) > (?,?) AND key < ?"  # noqa: S608
-                " ORDER BY key, upload_id",
-                (bucket, *position, end),
-            )
-            for upload in map(_upload, rows):
-                common = object_listing.folded(upload.key, prefix, delimiter)
-                if common is not None and after and common.encode() <= after.encode():
-                    seek = (behind(common.encode()) or b"\xff", "")
-                    break
-                if len(uploads) + len(prefixes) == limit:
-                    return UploadPage(uploads, prefixes, True, *last)
-                if common is not None:
-                    prefixes.append(common)
-                    last = (common, "")
-                    seek = (behind(common.encode()) or b"\xff", "")
-                    break
-                uploads.append(upload)
-                last = (upload.key, upload.upload_id)
-        return UploadPage(uploads, prefixes, False, *last)
+        with self._database.reading() as connection:
+            seek: tuple[bytes, str] | None = (start, start_id)
+            while seek is not None and limit > 0:
+                position, seek = seek, None
+                rows = connection.execute(
+                    f"SELECT {_COLUMNS} FROM s3_uploads WHERE bucket=? AND (key, upload_id) > (?,?) AND key < ?"  # noqa: S608
+                    " ORDER BY key, upload_id",
+                    (bucket, *position, end),
+                )
+                for upload in map(_upload, rows):
+                    common = object_listing.folded(upload.key, prefix, delimiter)
+                    if common is not None and after and common.encode() <= after.encode():
+                        seek = (behind(common.encode()) or b"\xff", "")
+                        break
+                    if len(uploads) + len(prefixes) == limit:
+                        return UploadPage(uploads, prefixes, True, *last)
+                    if common is not None:
+                        prefixes.append(common)
+                        last = (common, "")
+                        seek = (behind(common.encode()) or b"\xff", "")
+                        break
+                    uploads.append(upload)
+                    last = (upload.key, upload.upload_id)
+            return UploadPage(uploads, prefixes, False, *last)
