@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from services.frameworks import PYTORCH, REGISTRY, SKLEARN, XGBOOST, Workbench, runtime_pythons, unpacked
 from services.job_clients import as_csv, rows, waited
 
@@ -130,6 +131,14 @@ def test_a_script_calls_the_services_with_its_role_unless_the_network_is_isolate
     alone = bench.ran("alone", {"call.py": call}, program="call.py", EnableNetworkIsolation=True)
     assert alone["TrainingJobStatus"] == "Completed"
     assert "not reached None" in bench.training_log("alone")
+
+
+def test_several_instances_cannot_be_kept_from_the_network_and_are_refused(
+    bench: Workbench, table: None
+) -> None:
+    resources = {"InstanceType": "ml.m5.large", "InstanceCount": 2, "VolumeSizeInGB": 5}
+    with pytest.raises(ClientError, match="EnableNetworkIsolation with ResourceConfig.InstanceCount 2"):
+        bench.ran("apart", {"train.py": FIT}, ResourceConfig=resources, EnableNetworkIsolation=True)
 
 
 def test_what_older_scripts_import_is_there(bench: Workbench, table: None) -> None:

@@ -1,6 +1,6 @@
 """What isolation workloads get on this machine, and what the engine does for it: users, readable files, the probe.
 
-Place in the flow: ``local`` asks once per runtime, before it starts the first workload there, and tells ``app``, which names the
+Place in the flow: ``local`` asks once per Python, before it starts the first workload there, and tells ``app``, which names the
 rungs at start, in ``stagedoor status`` and in the health answer. The ladder itself is ``worker.confine``.
 """
 
@@ -20,7 +20,6 @@ from stagedoor.engine.runtimes import Runtime
 from stagedoor.worker.assignment import Assignment
 
 Mode = Literal["auto", "strict", "none"]
-MODES: tuple[Mode, ...] = ("auto", "strict", "none")
 
 _START_PROGRAM = Path(stagedoor.worker.__file__).with_name("start.py")
 _PROBE_TIMEOUT_S = 30.0

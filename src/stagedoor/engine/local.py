@@ -87,7 +87,7 @@ class LocalEngine:
         self._runtimes = default_runtimes() if runtimes is None else dict(runtimes)
         self._parents = self._parents_of(self._runtimes)
         self._environments = environments
-        self._probes: dict[str, asyncio.Task[Isolation]] = {}
+        self._probes: dict[tuple[Path, tuple[Path, ...]], asyncio.Task[Isolation]] = {}
         self._runs: dict[str, _Run] = {}
         self._count = 0
         self._sockets: Path | None = None
@@ -217,10 +217,12 @@ class LocalEngine:
         return await self._isolation("python" if "python" in self._runtimes else next(iter(self._runtimes)))
 
     async def _isolation(self, name: str) -> Isolation:
-        """For one runtime: another Python may lie where other users cannot read."""
-        if name not in self._probes:
-            self._probes[name] = self._keep(self._probe(self._runtimes[name]))
-        return await asyncio.shield(self._probes[name])
+        """For one runtime. Another Python may lie where other users cannot read; those of the same Python get the same."""
+        runtime = self._runtimes[name]
+        what_it_needs = (runtime.python, runtime.path)
+        if what_it_needs not in self._probes:
+            self._probes[what_it_needs] = self._keep(self._probe(runtime))
+        return await asyncio.shield(self._probes[what_it_needs])
 
     async def _probe(self, runtime: Runtime) -> Isolation:
         number = self._next_number()

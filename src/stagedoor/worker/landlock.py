@@ -27,7 +27,7 @@ DEVICE = _READ_FILE | _WRITE_FILE | _TRUNCATE | _IOCTL_DEV
 # Everything but making devices: without privilege nobody could anyway.
 WRITE = (_FIRST_RIGHTS | _REFER | _TRUNCATE) & ~(1 << 6) & ~(1 << 11)
 
-TCP_ABI, SCOPES_ABI = 4, 6
+_TCP_ABI, _SCOPES_ABI = 4, 6
 
 
 class _RulesetAttributes(ctypes.Structure):
@@ -48,25 +48,23 @@ def abi_version() -> int:
     return linux.syscall(_SYS_CREATE_RULESET, "landlock", 0, 0, _CREATE_RULESET_VERSION)
 
 
-def enforce(
-    paths: Iterable[tuple[str, int]], *, connect_ports: Iterable[int] | None, scoped: bool = True
-) -> int:
+def enforce(paths: Iterable[tuple[str, int]], *, connect_ports: Iterable[int] | None) -> int:
     """Allow this process and its future children exactly ``paths`` and ``connect_ports``; gives the ABI version.
 
     ``paths`` are existing files or folders with READ, WRITE, DEVICE; what does not exist is left out. ``connect_ports`` are
-    TCP ports; None leaves TCP alone. ``scoped``: signals and abstract sockets only among those confined together. Needs
+    TCP ports; None leaves TCP alone. Signals and abstract sockets go only to those confined together. Needs
     no-new-privileges. OSError.
     """
     abi = abi_version()
     handled = _FIRST_RIGHTS
     handled |= (_REFER if abi >= 2 else 0) | (_TRUNCATE if abi >= 3 else 0) | (_IOCTL_DEV if abi >= 5 else 0)
-    with_net = abi >= TCP_ABI and connect_ports is not None
+    with_net = abi >= _TCP_ABI and connect_ports is not None
     attributes = _RulesetAttributes(
         handled,
         _BIND_TCP | _CONNECT_TCP if with_net else 0,
-        _SCOPE_ABSTRACT_SOCKETS | _SCOPE_SIGNALS if scoped and abi >= SCOPES_ABI else 0,
+        _SCOPE_ABSTRACT_SOCKETS | _SCOPE_SIGNALS if abi >= _SCOPES_ABI else 0,
     )
-    size = 24 if abi >= SCOPES_ABI else 16 if abi >= TCP_ABI else 8
+    size = 24 if abi >= _SCOPES_ABI else 16 if abi >= _TCP_ABI else 8
     ruleset = linux.syscall(
         _SYS_CREATE_RULESET, "landlock_create_ruleset", ctypes.addressof(attributes), size, 0
     )

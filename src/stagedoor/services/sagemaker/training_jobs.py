@@ -3,7 +3,7 @@
 Creating a job records it as InProgress and Starting; ``reconcile.training`` takes it from there. What a request may say is of
 three kinds. Honoured: data, hyperparameters, image, environment, output, time limits, metrics. Recorded, since it chooses
 hardware, networks or keys that a single machine does not have and changes nothing about the model: instance types and
-volumes, VpcConfig, network isolation (the algorithms do not use a network), encryption keys (artifacts are stored like
+volumes, VpcConfig, network isolation of algorithms (which use no network; a script's is cut off), encryption keys (artifacts are stored like
 all objects here), managed spot training (nothing interrupts a job), warm pools (every job starts at once), the name of the
 experiment, and the profiler's and debugger's settings, which SDKs send with every job. Everything else is refused by name.
 """
@@ -95,6 +95,8 @@ def checked(call: Call, request: dict[str, Any]) -> Document:
     roles.require_role(call, request["RoleArn"])
     if program is None:
         _check_hosts(algorithm, request["ResourceConfig"])
+    else:
+        _check_script_hosts(program, request["ResourceConfig"])
     _check_checkpoints(call, request)
     stopping = _stopping_condition(request)
     channels = [
@@ -170,6 +172,15 @@ def _check_hosts(algorithm: images.Algorithm, resources: Mapping[str, Any]) -> N
         raise unsupported(
             f"ResourceConfig.InstanceCount {resources['InstanceCount']} for the algorithm {algorithm.name}",
             f"Use 1; algorithms that train on several instances here: {', '.join(_DISTRIBUTED)}.",
+        )
+
+
+def _check_script_hosts(program: Mapping[str, Any], resources: Mapping[str, Any]) -> None:
+    if resources["InstanceCount"] > 1 and not program["network"]:
+        raise unsupported(
+            f"EnableNetworkIsolation with ResourceConfig.InstanceCount {resources['InstanceCount']}",
+            "Instances talk to each other over this machine's network, so the job cannot be kept from it. "
+            "Use 1 instance, or leave EnableNetworkIsolation out.",
         )
 
 

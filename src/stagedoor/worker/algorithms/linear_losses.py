@@ -78,11 +78,6 @@ class Loss:
         """Its name in the log."""
         return _OBJECTIVES[self.name]
 
-    @property
-    def is_probabilistic(self) -> bool:
-        """Whether scores become probabilities."""
-        return self.name in ("logistic", "softmax_loss")
-
     def value(self, scores: "NDArray[Any]", labels: "NDArray[Any]") -> "NDArray[Any]":
         """The loss of each row and model: (rows, models)."""
         losses, _ = self.value_and_gradient(scores, labels)
