@@ -55,12 +55,12 @@ def decision(
     if action.startswith("lambda:") and resource.startswith("arn:aws:lambda:"):
         return _on_function(house, caller, action, resource, context)
     if action.startswith("sagemaker:") and ":model-package" in resource:
-        return _on_model_package(house, caller, action, resource, context)
+        policies = _model_package_policies(house, resource)
+        return _with(house, caller, action, resource, context, policies, account_in(resource))
     account_id = account_in(resource)
     # AWS's own managed policies are everybody's; everything else of another account has no policy of its own here.
-    if account_id.isdigit() and account_id != caller.account_id:
-        return decide(_question(house, caller, action, resource, context), resource_account_id=account_id)
-    return _own(house, caller, action, resource, context)
+    owner_id = account_id if account_id.isdigit() else caller.account_id
+    return _with(house, caller, action, resource, context, (), owner_id)
 
 
 def on_resource(
@@ -73,11 +73,7 @@ def on_resource(
     account_id: str,
 ) -> tuple[Decision, Asked | None]:
     """As ``decision``, for a resource whose policies the asker knows; with a refusal what was asked, to explain it."""
-    if not policies and account_id == caller.account_id:
-        found = _own(house, caller, action, resource, context)
-    else:
-        question = _question(house, caller, action, resource, context, *policies)
-        found = decide(question, resource_policies=policies, resource_account_id=account_id)
+    found = _with(house, caller, action, resource, context, policies, account_id)
     if found.allowed:
         return found, None
     return found, Asked(_question(house, caller, action, resource, context), found, policies, account_id)
@@ -92,6 +88,22 @@ def _own(house: House, caller: Caller, action: str, resource: str, context: Cont
     """The decision within the caller's account, without policies of the resource: remembered where it may be."""
     found = _DECISIONS.recall(caller, action, resource)
     return found or _DECISIONS.decide(_question(house, caller, action, resource, context))
+
+
+def _with(
+    house: House,
+    caller: Caller,
+    action: str,
+    resource: str,
+    context: ContextSource,
+    policies: tuple[str, ...],
+    account_id: str,
+) -> Decision:
+    """The decision together with ``policies`` of the resource, which is of ``account_id``."""
+    if not policies and account_id == caller.account_id:
+        return _own(house, caller, action, resource, context)
+    question = _question(house, caller, action, resource, context, *policies)
+    return decide(question, resource_policies=policies, resource_account_id=account_id)
 
 
 def allowed(call: Call, action: str, resource: str) -> bool:
@@ -260,13 +272,7 @@ def _on_bucket(house: House, caller: Caller, action: str, resource: str, context
         keys = caller_context(caller) if context is None else context()
         return {**keys, "aws:resourceaccount": account_id, "s3:resourceaccount": account_id}
 
-    if not policies and account_id == caller.account_id:
-        return _own(house, caller, action, resource, with_owner)
-    return decide(
-        _question(house, caller, action, resource, with_owner, *policies),
-        resource_policies=policies,
-        resource_account_id=account_id,
-    )
+    return _with(house, caller, action, resource, with_owner, policies, account_id)
 
 
 def _function_policies(house: House, resource: str) -> tuple[str, ...]:
@@ -291,12 +297,7 @@ def _on_function(
     own = _own(house, caller, action, resource, context)
     if not account_id or (account_id == caller.account_id and (own.allowed or own.explicit_deny)):
         return own
-    policies = _function_policies(house, resource)
-    return decide(
-        _question(house, caller, action, resource, context, *policies),
-        resource_policies=policies,
-        resource_account_id=account_id,
-    )
+    return _with(house, caller, action, resource, context, _function_policies(house, resource), account_id)
 
 
 def _model_package_policies(house: House, resource: str) -> tuple[str, ...]:
@@ -306,17 +307,3 @@ def _model_package_policies(house: House, resource: str) -> tuple[str, ...]:
     record = house.records.get(Key("sagemaker.model_package_group", arn.account_id, arn.region, name))
     policy = record.document.get("resourcePolicy") if record is not None else None
     return (policy,) if policy else ()
-
-
-def _on_model_package(
-    house: House, caller: Caller, action: str, resource: str, context: ContextSource
-) -> Decision:
-    policies = _model_package_policies(house, resource)
-    account_id = account_in(resource)
-    if not policies and account_id == caller.account_id:
-        return _own(house, caller, action, resource, context)
-    return decide(
-        _question(house, caller, action, resource, context, *policies),
-        resource_policies=policies,
-        resource_account_id=account_id,
-    )
