@@ -19,10 +19,10 @@ from reconcile.test_training_act import MODEL, channel, document, ended, leaves,
 
 from stagedoor.engine.fake import Behaviour
 from stagedoor.engine.interface import Workload
+from stagedoor.reconcile.jobs.left_files import left_files, open_folder
 from stagedoor.reconcile.jobs.slots import JobSlots
 from stagedoor.reconcile.training import pipes
 from stagedoor.reconcile.training.channel_data import Channel, channels
-from stagedoor.reconcile.training.left_files import left_files, open_folder
 from stagedoor.reconcile.training.pipes import Feed
 from stagedoor.store.records import Document
 from stagedoor.worker.algorithms.recordio import MAGIC

@@ -1,1 +1,1 @@
-"""What training and transform jobs share: which runs next, how many at once, when one must end."""
+"""What all kinds of jobs share: which runs next, how many at once, when one must end; and the parts of a run that are the same."""

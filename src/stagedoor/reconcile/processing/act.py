@@ -18,12 +18,12 @@ from stagedoor.domain.clock import Clock
 from stagedoor.domain.ids import resource_suffix
 from stagedoor.engine.interface import Engine, EngineError, RuntimeUnavailableError, Workload
 from stagedoor.reconcile import programs
+from stagedoor.reconcile.jobs.outcome import Outcome, outcome, plain_file
 from stagedoor.reconcile.jobs.slots import JobSlots
 from stagedoor.reconcile.jobs.stop_signal import StoppedError, StopSignal
 from stagedoor.reconcile.processing import documents, instances, outputs
 from stagedoor.reconcile.processing.outputs import Uploads
 from stagedoor.reconcile.role_access import RoleAccess
-from stagedoor.reconcile.training.outcome import Outcome, outcome, plain_file
 from stagedoor.reconcile.worker_logs import WorkerLogs
 from stagedoor.store import objects_io
 from stagedoor.store.contents import Contents

@@ -10,9 +10,7 @@ import logging
 import random
 import shutil
 import socket
-import threading
-from collections.abc import AsyncGenerator, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -21,22 +19,24 @@ from stagedoor.domain.clock import Clock
 from stagedoor.domain.ids import resource_suffix
 from stagedoor.engine.interface import Engine, EngineError, RuntimeUnavailableError, Workload
 from stagedoor.reconcile import programs
-from stagedoor.reconcile.jobs import demand
+from stagedoor.reconcile.jobs import cluster
+from stagedoor.reconcile.jobs.downloads import DownloadError
+from stagedoor.reconcile.jobs.hosts import Ended, Hosts
+from stagedoor.reconcile.jobs.outcome import Outcome, deciding_reason, outcome
 from stagedoor.reconcile.jobs.slots import JobSlots
+from stagedoor.reconcile.jobs.steps import Change, Steps
 from stagedoor.reconcile.jobs.stop_signal import StoppedError, StopSignal
 from stagedoor.reconcile.role_access import RoleAccess
 from stagedoor.reconcile.training import artifacts, checkpoints, documents, pipes, staging
 from stagedoor.reconcile.training.artifacts import ArtifactStore
 from stagedoor.reconcile.training.channel_data import channels
 from stagedoor.reconcile.training.checkpoints import Checkpoints
-from stagedoor.reconcile.training.hosts import Ended, Hosts
 from stagedoor.reconcile.training.metrics import JobMetrics
-from stagedoor.reconcile.training.outcome import Outcome, deciding_reason, outcome
-from stagedoor.reconcile.training.pipes import Feed
-from stagedoor.reconcile.training.staging import ROOT, DownloadError
+from stagedoor.reconcile.training.pipes import Feeding
+from stagedoor.reconcile.training.staging import ROOT
 from stagedoor.reconcile.worker_logs import WorkerLogs
 from stagedoor.store import objects_io
-from stagedoor.store.contents import Contents
+from stagedoor.store.contents import ContentDamagedError, Contents
 from stagedoor.store.log_events import LogEvents
 from stagedoor.store.metric_points import MetricPoints
 from stagedoor.store.object_rows import NoSuchBucketError, ObjectRows
@@ -48,8 +48,6 @@ log = logging.getLogger(__name__)
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 STOP_GRACE_S = 120.0
 _PORTS = (20_000, 32_000)
-
-Change = Callable[[Document, float], Document]
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +127,7 @@ class TrainingJobs:
     ) -> None:
         self._access = access
         self._stores = stores
+        self._steps = Steps(stores.records, clock)
         self._engine = engine
         self._hosts = Hosts(engine, logs, stop_grace_s)
         self._slots = slots
@@ -149,13 +148,13 @@ class TrainingJobs:
 
     async def end_unstarted(self, key: Key) -> None:
         """See ``JobKind``."""
-        await self._change(key, lambda document, now: documents.ended(document, now, "Stopped"))
+        await self._steps.commit(key, lambda document, now: documents.ended(document, now, "Stopped"))
 
     async def run(self, key: Key, stop: StopSignal) -> None:
         """See ``JobKind``."""
-        document = await self._change(key, documents.starting)
+        document = await self._steps.commit(key, documents.starting)
         retries: int = document.get("RetryStrategy", {}).get("MaximumRetryAttempts", 0)
-        names = staging.hosts(demand.host_count(document))
+        names = cluster.hosts(document)
         while True:
             run = f"training-{key.name}-{resource_suffix()}"
             attempt = _Attempt(self._directory / run, names, [f"{run}-{name}" for name in names])
@@ -163,8 +162,8 @@ class TrainingJobs:
             if not result.may_retry or retries <= 0 or stop.cause is not None:
                 break
             retries -= 1
-            await self._change(key, documents.restarting)
-        await self._change(key, result.change)
+            await self._steps.commit(key, documents.restarting)
+        await self._steps.commit(key, result.change)
 
     async def _attempt(self, key: Key, stop: StopSignal, attempt: _Attempt) -> _Result:
         try:
@@ -181,7 +180,7 @@ class TrainingJobs:
         except EngineError as error:
             reason = f"InternalServerError: The training process could not be started: {error}"
             return _Result(_failed(reason), may_retry=True)
-        except (OSError, objects_io.ObjectChangedError) as error:
+        except (OSError, objects_io.ObjectChangedError, ContentDamagedError) as error:
             log.exception("training job failed", extra={"job": key.name})
             return _Result(_failed(f"InternalServerError: {error}. Please try again."), may_retry=True)
         finally:
@@ -191,7 +190,7 @@ class TrainingJobs:
     async def _run(self, key: Key, stop: StopSignal, attempt: _Attempt) -> Change:
         """All steps but the last; gives the last one's change."""
         stop.check()
-        document = await self._change(key, documents.downloading)
+        document = await self._steps.commit(key, documents.downloading)
         stores, host_count = self._stores, len(attempt.hosts)
         files = await asyncio.to_thread(
             staging.stage,
@@ -210,7 +209,7 @@ class TrainingJobs:
                 programs.stage_source, program, attempt.directory / "source", stores.objects, stores.contents
             )
             files = [mine | source for mine in files]
-        await self._change(key, documents.training)
+        await self._steps.commit(key, documents.training)
         places = self._log_places(key, document, attempt.hosts)
         metrics = self._metrics(document, places[0])
         inputs = _Inputs(files, copies, kept)
@@ -224,7 +223,7 @@ class TrainingJobs:
         await asyncio.to_thread(metrics.collect)
         if stop.cause is None and left.failed:
             return _failed(left.reason, metrics)
-        await self._change(key, documents.uploading)
+        await self._steps.commit(key, documents.uploading)
         try:
             model = await asyncio.to_thread(
                 artifacts.upload,
@@ -270,7 +269,7 @@ class TrainingJobs:
             self._workload(key, document, attempt, number, inputs, parts)
             for number in range(len(attempt.hosts))
         ]
-        feeding = _Feeding(document, self._stores)
+        feeding = Feeding(document, self._stores.objects, self._stores.contents)
 
         @contextlib.asynccontextmanager
         async def beside(scratches: Sequence[Path]) -> AsyncGenerator[None]:
@@ -335,15 +334,6 @@ class TrainingJobs:
             self._stores.metric_points,
         )
 
-    async def _change(self, key: Key, change: Change) -> Document:
-        return await asyncio.to_thread(self._commit, key, change)
-
-    def _commit(self, key: Key, change: Change) -> Document:
-        with self._stores.records.transaction() as transaction:
-            record = transaction.get(key)
-            assert record is not None, "jobs are deleted only after their end"
-            return transaction.put(key, change(record.document, self._clock.now())).document
-
 
 def _failed(reason: str, metrics: JobMetrics | None = None) -> Change:
     final, statistics = (metrics.final(), metrics.statistics()) if metrics is not None else ([], {})
@@ -354,46 +344,6 @@ def _failed(reason: str, metrics: JobMetrics | None = None) -> Change:
 
 def _stopped(document: Document, now: float, *, stop: StopSignal) -> Document:
     return documents.ended(document, now, stop.cause or "Stopped")
-
-
-class _Feeding:
-    """The threads that fill a job's pipes. ``failure``: an object could not be had, so the job cannot go on well."""
-
-    def __init__(self, document: Document, stores: TrainingStores) -> None:
-        self._channels = [channel for channel in channels(document) if channel.mode == "Pipe"]
-        self._stores = stores
-        self.failure: DownloadError | None = None
-
-    @contextlib.asynccontextmanager
-    async def flow(self, scratches: Sequence[Path]) -> AsyncGenerator[None]:
-        """Fill the hosts' pipes until the end of the block."""
-        over = threading.Event()
-        # Threads of their own: each waits for its reader, and would keep others from the event loop's few.
-        with ThreadPoolExecutor(max(1, len(self._channels) * len(scratches)), "pipe") as threads:
-            for number, scratch in enumerate(scratches):
-                for channel in self._channels:
-                    source = Feed(
-                        channel,
-                        number,
-                        len(scratches),
-                        self._stores.objects,
-                        self._stores.contents,
-                        over.is_set,
-                    )
-                    threads.submit(self._feed, source, scratch)
-            try:
-                yield
-            finally:
-                over.set()
-                await asyncio.to_thread(threads.shutdown)
-
-    def _feed(self, source: Feed, scratch: Path) -> None:
-        try:
-            pipes.feed(source, scratch)
-        except DownloadError as error:
-            self.failure = error
-        except OSError:
-            log.exception("a pipe cannot be filled", extra={"channel": source.channel.name})
 
 
 def _options(document: Document, hosts: Sequence[str], files: Sequence[dict[str, Path]]) -> dict[str, object]:

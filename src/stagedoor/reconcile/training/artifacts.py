@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from stagedoor.reconcile.training.left_files import left_files
-from stagedoor.reconcile.training.outcome import Outcome
+from stagedoor.reconcile.jobs.left_files import left_files
+from stagedoor.reconcile.jobs.outcome import Outcome
 from stagedoor.store import objects_io
 from stagedoor.store.contents import Contents
 from stagedoor.store.job_inputs import Location

@@ -1,33 +1,43 @@
 """Pipe mode: a channel's data flows through a named pipe for each epoch, ``input/data/CHANNEL_0``, ``CHANNEL_1``, …
 
-Place in the flow: the first pipe is there when a host starts; ``act`` runs ``feed`` for each host and channel in a thread, beside
-the host's process. When the process has read a pipe to its end, or closed it, the next epoch's is there already.
+Place in the flow: the first pipe is there when a host starts; ``act`` lets a ``Feeding`` flow beside the hosts' processes: a thread for
+each host and channel. When the process has read a pipe to its end, or closed it, the next epoch's is there already.
 """
 
+import asyncio
+import contextlib
 import errno
 import gzip
+import io
 import json
+import logging
 import os
 import select
 import shutil
 import stat
 import tempfile
+import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from stagedoor.reconcile.training.channel_data import Channel
-from stagedoor.reconcile.training.left_files import open_folder
-from stagedoor.reconcile.training.staging import ROOT, DownloadError
+from stagedoor.reconcile.jobs.downloads import DownloadError
+from stagedoor.reconcile.jobs.left_files import open_folder
+from stagedoor.reconcile.training.channel_data import Channel, channels
+from stagedoor.reconcile.training.staging import ROOT
 from stagedoor.store import objects_io
 from stagedoor.store.contents import ContentDamagedError, Contents
 from stagedoor.store.job_inputs import InputError, Location
 from stagedoor.store.object_listing import ObjectRow
 from stagedoor.store.object_rows import ObjectRows
 from stagedoor.store.objects_io import ObjectChangedError
+from stagedoor.store.records import Document
+
+log = logging.getLogger(__name__)
 
 _FOLDER = f"{ROOT}/input/data"
 _POLL_S = 0.01
@@ -75,6 +85,47 @@ def feed(source: Feed, scratch: Path) -> None:
         return  # the process has removed it, and so wants no more
     finally:
         os.close(folder)
+
+
+class Feeding:
+    """The threads that fill a job's pipes. ``failure``: an object could not be had, so the job cannot go on well."""
+
+    def __init__(self, document: Document, objects: ObjectRows, contents: Contents) -> None:
+        self._channels = [channel for channel in channels(document) if channel.mode == "Pipe"]
+        self._objects = objects
+        self._contents = contents
+        self.failure: DownloadError | None = None
+
+    @contextlib.asynccontextmanager
+    async def flow(self, scratches: Sequence[Path]) -> AsyncGenerator[None]:
+        """Fill the hosts' pipes until the end of the block."""
+        over = threading.Event()
+        # Threads of their own: each waits for its reader, and would keep others from the event loop's few.
+        with ThreadPoolExecutor(max(1, len(self._channels) * len(scratches)), "pipe") as threads:
+            for number, scratch in enumerate(scratches):
+                for channel in self._channels:
+                    source = Feed(
+                        channel,
+                        number,
+                        len(scratches),
+                        self._objects,
+                        self._contents,
+                        over.is_set,
+                    )
+                    threads.submit(self._feed, source, scratch)
+            try:
+                yield
+            finally:
+                over.set()
+                await asyncio.to_thread(threads.shutdown)
+
+    def _feed(self, source: Feed, scratch: Path) -> None:
+        try:
+            feed(source, scratch)
+        except DownloadError as error:
+            self.failure = error
+        except OSError:
+            log.exception("a pipe cannot be filled", extra={"channel": source.channel.name})
 
 
 def _make(folder: int, name: str) -> None:
@@ -130,7 +181,7 @@ def _pieces(source: Feed, epoch: int) -> Iterator[bytes]:
         found = channel.objects(source.objects, source.contents, epoch)
         for one in channel.share(found, source.host, source.host_count):
             yield from _wrapped(source, one.row)
-    except InputError as error:
+    except (InputError, ObjectChangedError, ContentDamagedError) as error:
         raise DownloadError(f"Data download failed:{error}") from error
 
 
@@ -244,8 +295,6 @@ def _attribute(source: Feed, number: int, name: str, value: Any) -> Iterator[byt
     text = value if isinstance(value, str) else json.dumps(value)
     data = text.encode()
     if source.channel.record_wrapper == "RecordIO":
-        import io
-
         yield from record(io.BytesIO(data), len(data))
     else:
         yield data

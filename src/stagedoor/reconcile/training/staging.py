@@ -4,32 +4,19 @@ Place in the flow: ``act`` calls ``stage`` in a thread while the job is Download
 directories. The layout is that of SageMaker's training containers: ``input/data/CHANNEL/NAME``.
 """
 
-import gzip
-import shutil
-import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
+from stagedoor.reconcile.jobs.cluster import resource_config
+from stagedoor.reconcile.jobs.downloads import DownloadError, fetch
 from stagedoor.reconcile.training.channel_data import Channel, channels
-from stagedoor.store import objects_io
-from stagedoor.store.contents import ContentDamagedError, Contents
-from stagedoor.store.job_inputs import InputError, InputObject
+from stagedoor.store.contents import Contents
+from stagedoor.store.job_inputs import InputError
 from stagedoor.store.object_rows import ObjectRows
-from stagedoor.store.objects_io import ObjectChangedError
 from stagedoor.store.records import Document
 
 ROOT = "opt/ml"
-_GROUP = "homogeneousCluster"
-
-
-class DownloadError(Exception):
-    """An input cannot be had; the text is a FailureReason without its ``ClientError:``."""
-
-
-def hosts(count: int) -> list[str]:
-    """The names of a job's hosts."""
-    return [f"algo-{number}" for number in range(1, count + 1)]
 
 
 def stage(
@@ -54,7 +41,7 @@ def stage(
         try:
             for one in channel.objects(objects, contents):
                 check_stop()
-                staged.append(_fetch(one, folder, channel.is_zipped, objects, contents))
+                staged.append(fetch(one, folder, objects, contents, is_zipped=channel.is_zipped))
         except InputError as error:
             raise DownloadError(f"Data download failed:{error}") from error
         if not staged:
@@ -65,51 +52,12 @@ def stage(
     return files
 
 
-def _fetch(one: InputObject, folder: Path, zipped: bool, objects: ObjectRows, contents: Contents) -> Path:
-    path = folder / (one.name.removesuffix(".gz") if zipped else one.name)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if not zipped:
-            objects_io.read_to(objects, contents, one.row, path)
-        else:
-            with objects_io.open_row(objects, contents, one.row) as packed, path.open("xb") as file:
-                _unzip(packed, file)
-    except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
-        raise DownloadError(
-            f"Data download failed:{one.uri} and another object of its channel would be the same file or folder"
-        ) from error
-    except ObjectChangedError as error:
-        raise DownloadError(f"Data download failed:{one.uri} was deleted while it was read") from error
-    except ContentDamagedError as error:
-        raise DownloadError(f"Data download failed:{one.uri} is damaged: {error}") from error
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise DownloadError(f"Data download failed:{one.uri} is not in gzip format: {error}") from error
-    except OSError as error:
-        raise DownloadError(f"Data download failed:{one.uri} cannot be stored: {error.strerror}") from error
-    return path
-
-
-def _unzip(packed: BinaryIO, file: BinaryIO) -> None:
-    with gzip.GzipFile(fileobj=packed, mode="rb") as unpacked:
-        shutil.copyfileobj(unpacked, file, 1024 * 1024)
-
-
 def configuration(document: Document, names: Sequence[str], current: str) -> dict[str, Any]:
     """The files of one host's ``input/config``, by name."""
-    instance_type = document["ResourceConfig"]["InstanceType"]
     return {
         "hyperparameters": document.get("HyperParameters", {}),
         "inputdataconfig": {channel.name: _described(channel) for channel in channels(document)},
-        "resourceconfig": {
-            "current_host": current,
-            "current_instance_type": instance_type,
-            "current_group_name": _GROUP,
-            "hosts": list(names),
-            "instance_groups": [
-                {"instance_group_name": _GROUP, "instance_type": instance_type, "hosts": list(names)}
-            ],
-            "network_interface_name": "lo",
-        },
+        "resourceconfig": resource_config(current, names, document["ResourceConfig"]["InstanceType"]),
     }
 
 

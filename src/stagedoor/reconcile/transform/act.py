@@ -8,7 +8,6 @@ import asyncio
 import logging
 import os
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,6 +17,7 @@ from stagedoor.domain.ids import resource_suffix
 from stagedoor.engine.interface import Engine, RuntimeUnavailableError
 from stagedoor.reconcile import programs
 from stagedoor.reconcile.jobs.slots import JobSlots
+from stagedoor.reconcile.jobs.steps import Change, Steps
 from stagedoor.reconcile.jobs.stop_signal import StoppedError, StopSignal
 from stagedoor.reconcile.model_files import ModelDataError, ModelFiles
 from stagedoor.reconcile.role_access import RoleAccess
@@ -28,7 +28,7 @@ from stagedoor.reconcile.transform.pipeline import Failures, Invocations, Pipeli
 from stagedoor.reconcile.transform.worker import TransformWorker, WorkerStartError, environment
 from stagedoor.reconcile.worker_logs import WorkerLogs
 from stagedoor.store import objects_io
-from stagedoor.store.contents import Contents
+from stagedoor.store.contents import ContentDamagedError, Contents
 from stagedoor.store.job_inputs import InputError, Location
 from stagedoor.store.object_rows import NoSuchBucketError, ObjectRows
 from stagedoor.store.records import Document, Key, Records
@@ -41,8 +41,6 @@ LOG_GROUP = "/aws/sagemaker/TransformJobs"
 _INVOCATION_TIMEOUT_S = 600
 _INVOCATION_RETRIES = 3
 _SEE_LOGS = "See job logs for more information"
-
-Change = Callable[[Document, float], Document]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +74,7 @@ class TransformJobs:
     ) -> None:
         self._access = access
         self._stores = stores
+        self._steps = Steps(stores.records, clock)
         self._engine = engine
         self._logs = logs
         self._slots = slots
@@ -100,7 +99,7 @@ class TransformJobs:
 
     async def end_unstarted(self, key: Key) -> None:
         """See ``JobKind``."""
-        await self._change(key, lambda document, now: documents.ended(document, now, "Stopped"))
+        await self._steps.commit(key, lambda document, now: documents.ended(document, now, "Stopped"))
 
     async def run(self, key: Key, stop: StopSignal) -> None:
         """See ``JobKind``."""
@@ -121,17 +120,17 @@ class TransformJobs:
             change = _failed(f"ClientError: {error}")
         except NoSuchBucketError as error:
             change = _failed(f"ClientError: The output's bucket does not exist any more: {error}")
-        except (OSError, objects_io.ObjectChangedError) as error:
+        except (OSError, objects_io.ObjectChangedError, ContentDamagedError) as error:
             log.exception("transform job failed", extra={"job": key.name})
             change = _failed(f"InternalServerError: {error}. Please try again.")
         finally:
             self._exits.pop(workload_id, None)
             await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
-        await self._change(key, change)
+        await self._steps.commit(key, change)
 
     async def _run(self, key: Key, stop: StopSignal, workload_id: str, directory: Path) -> Change:
         """All steps but the last; gives the last one's change."""
-        document = await self._change(key, documents.started)
+        document = await self._steps.commit(key, documents.started)
         files = await asyncio.to_thread(self._files, document["model"])
         stop.check()
         place = self._log_place(key, document, workload_id)
@@ -224,15 +223,6 @@ class TransformJobs:
             stores.objects, stores.contents, target.bucket, target.key, path, now=self._clock.now()
         )
         transformed.append(source)
-
-    async def _change(self, key: Key, change: Change) -> Document:
-        return await asyncio.to_thread(self._commit, key, change)
-
-    def _commit(self, key: Key, change: Change) -> Document:
-        with self._stores.records.transaction() as transaction:
-            record = transaction.get(key)
-            assert record is not None, "transform jobs are never deleted"
-            return transaction.put(key, change(record.document, self._clock.now())).document
 
 
 def _invocations(document: Document) -> Invocations:

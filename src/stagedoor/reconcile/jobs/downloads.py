@@ -1,0 +1,52 @@
+"""One object of a job's input, as a file for its process.
+
+Place in the flow: training and processing jobs copy their inputs with it before they start, checkpoints included.
+"""
+
+import gzip
+import shutil
+import zlib
+from pathlib import Path
+from typing import BinaryIO
+
+from stagedoor.store import objects_io
+from stagedoor.store.contents import ContentDamagedError, Contents
+from stagedoor.store.job_inputs import InputObject
+from stagedoor.store.object_rows import ObjectRows
+from stagedoor.store.objects_io import ObjectChangedError
+
+
+class DownloadError(Exception):
+    """An input cannot be had; the text is a FailureReason without its ``ClientError:``."""
+
+
+def fetch(
+    one: InputObject, folder: Path, objects: ObjectRows, contents: Contents, *, is_zipped: bool = False
+) -> Path:
+    """Copy it below ``folder``, unzipped where ``is_zipped``; the file. Blocks. DownloadError."""
+    path = folder / (one.name.removesuffix(".gz") if is_zipped else one.name)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not is_zipped:
+            objects_io.read_to(objects, contents, one.row, path)
+        else:
+            with objects_io.open_row(objects, contents, one.row) as packed, path.open("xb") as file:
+                _unzip(packed, file)
+    except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+        raise DownloadError(
+            f"Data download failed:{one.uri} and another object of the same input would be the same file or folder"
+        ) from error
+    except ObjectChangedError as error:
+        raise DownloadError(f"Data download failed:{one.uri} was deleted while it was read") from error
+    except ContentDamagedError as error:
+        raise DownloadError(f"Data download failed:{one.uri} is damaged: {error}") from error
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise DownloadError(f"Data download failed:{one.uri} is not in gzip format: {error}") from error
+    except OSError as error:
+        raise DownloadError(f"Data download failed:{one.uri} cannot be stored: {error.strerror}") from error
+    return path
+
+
+def _unzip(packed: BinaryIO, file: BinaryIO) -> None:
+    with gzip.GzipFile(fileobj=packed, mode="rb") as unpacked:
+        shutil.copyfileobj(unpacked, file, 1024 * 1024)
