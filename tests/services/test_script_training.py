@@ -137,7 +137,7 @@ def test_several_instances_cannot_be_kept_from_the_network_and_are_refused(
     bench: Workbench, table: None
 ) -> None:
     resources = {"InstanceType": "ml.m5.large", "InstanceCount": 2, "VolumeSizeInGB": 5}
-    with pytest.raises(ClientError, match="EnableNetworkIsolation with ResourceConfig.InstanceCount 2"):
+    with pytest.raises(ClientError, match=r"EnableNetworkIsolation with ResourceConfig\.InstanceCount 2"):
         bench.ran("apart", {"train.py": FIT}, ResourceConfig=resources, EnableNetworkIsolation=True)
 
 
