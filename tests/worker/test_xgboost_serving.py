@@ -86,6 +86,22 @@ def test_scores_equal_the_boosters_for_few_and_many_rows(objective: str, paramet
         assert scorer.score(rows).shape == direct(booster, rows).shape
 
 
+@pytest.mark.parametrize("depth", [1, 2, 4, 5, 9])
+def test_a_single_row_gets_what_it_gets_among_others(depth: int) -> None:
+    random = np.random.default_rng(depth)
+    rows = random.poisson(0.7, (400, 30)).astype(np.float32)
+    rows[random.random(rows.shape) < 0.2] = np.nan
+    labels = (np.nansum(rows[:, :6], axis=1) + random.normal(0, 2, 400)).astype(np.float32)
+    parameters = {"max_depth": depth, "base_score": 0.3, "gamma": 0.5}
+    booster = xgboost.train(parameters, xgboost.DMatrix(rows, labels), 25)
+    scorer = BoosterScorer(booster)
+    assert "as arrays" in scorer.description
+    expected = booster.inplace_predict(rows[:40])
+    assert np.allclose(scorer.score(rows[:40]), expected, rtol=1e-6, atol=1e-6)
+    singly = np.concatenate([scorer.score(row[None, :]) for row in rows[:40]])
+    assert np.allclose(singly, expected, rtol=1e-6, atol=1e-6)
+
+
 def test_common_objectives_do_not_need_the_booster_for_few_rows() -> None:
     for objective, parameters in OBJECTIVES[:10]:
         assert "as arrays" in BoosterScorer(train(objective, **parameters)).description, objective
@@ -130,6 +146,36 @@ def test_the_integer_reader_reads_what_numpy_reads(rows: list[list[int]]) -> Non
     assert found is not None
     assert found.dtype == np.float32
     assert np.array_equal(found, np.array(rows, dtype=np.float64).astype(np.float32))
+
+
+counts = st.one_of(st.integers(0, 9), st.sampled_from([10, 123, 9_999_999]))
+
+
+@given(
+    rows=st.lists(st.lists(counts, min_size=7, max_size=7), min_size=1, max_size=4),
+    zeros=st.integers(300, 305),
+    between=st.integers(0, 7),
+)
+def test_long_rows_of_counts_are_read_alike(rows: list[list[int]], zeros: int, between: int) -> None:
+    """Rows long enough for the reader of digits that alternate with commas, whatever stands among the zeros."""
+    table = [[*row[:between], *[0] * zeros, *row[between:]] for row in rows]
+    body = "\n".join(",".join(map(str, row)) for row in table).encode()
+    found = csv_rows.read_small_integers(body)
+    assert found is not None
+    assert found.dtype == np.float32
+    assert np.array_equal(found, np.array(table, dtype=np.float64).astype(np.float32))
+
+
+@pytest.mark.parametrize("wrong", [b"", b"-1", b"1.5", b" 1", b"12345678", b"1;", b"a", b"1\r"])
+@pytest.mark.parametrize("place", [0, 150, 299])
+def test_long_rows_of_anything_else_are_left_alone(wrong: bytes, place: int) -> None:
+    fields = [b"0"] * 300
+    fields[place] = wrong
+    assert csv_rows.read_small_integers(b",".join(fields)) is None
+
+
+def test_long_rows_of_two_lengths_are_left_alone() -> None:
+    assert csv_rows.read_small_integers(b",".join([b"0"] * 300) + b"\n" + b",".join([b"0"] * 301)) is None
 
 
 @pytest.mark.parametrize(

@@ -29,10 +29,12 @@ _TOLERANCE = 1e-6
 Transform = Callable[["NDArray[np.float32]"], "NDArray[np.float32]"]
 
 
+_ONE = np.float32(1)
+_LARGEST_EXPONENT = np.float32(88.7)  # where the booster stops, too: beyond it e to the x is no float32
+
+
 def _sigmoid(margins: "NDArray[np.float32]") -> "NDArray[np.float32]":
-    one = np.float32(1)
-    with np.errstate(over="ignore"):
-        return (one / (one + np.exp(-margins)))[:, 0]
+    return (_ONE / (_ONE + np.exp(np.minimum(-margins, _LARGEST_EXPONENT))))[:, 0]
 
 
 def _exponential(margins: "NDArray[np.float32]") -> "NDArray[np.float32]":
@@ -150,9 +152,13 @@ class BoosterScorer:
             return str(error)
         rows = self._check_rows(trees)
         expected = self._by_booster(rows)
-        found = transform(ensemble.margins(rows, base))
-        if found.shape != expected.shape or not np.allclose(
-            found, expected, rtol=_TOLERANCE, atol=_TOLERANCE
+        margins = ensemble.margins(rows, base)
+        singly = np.concatenate([ensemble.margins(row[None, :], base) for row in rows])
+        found = transform(margins)
+        if (
+            not np.array_equal(singly, margins)
+            or found.shape != expected.shape
+            or not np.allclose(found, expected, rtol=_TOLERANCE, atol=_TOLERANCE)
         ):
             log.warning("the arrays and the booster disagree; the booster answers alone")
             return "the arrays gave other answers"

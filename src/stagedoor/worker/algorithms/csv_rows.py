@@ -1,9 +1,9 @@
 """Rows of numbers out of ``text/csv`` bodies, fast: most bodies are thousands of small integers.
 
 Place in the flow: ``request_rows`` gives the bytes of a request here; ``tree_ensemble`` or the booster gets the matrix.
-Three ways, tried in this order, all with the same answer: digits on the raw bytes with numpy; a JSON parser that is
-faster than any float parser of Python's; field by field, which also knows empty fields, ``nan`` and other delimiters.
-An empty field is a missing value (NaN).
+Four ways, tried in this order, all with the same answer: every second byte of a long row whose fields are nearly all one
+digit; digits on the raw bytes with numpy; a JSON parser that is faster than any float parser of Python's; field by field,
+which also knows empty fields, ``nan`` and other delimiters. An empty field is a missing value (NaN).
 """
 
 from typing import TYPE_CHECKING
@@ -19,6 +19,9 @@ _NEWLINE = 10
 _ZERO = 48
 _DIGITS_AT_MOST = 7  # such integers are exact in float32's 24 bits or round the same way from int32
 _PIECE_BYTES = 4 * 1024 * 1024
+_LONG_ROW_BYTES = 512  # from here on a row is worth numpy calls of its own
+_FEW = 8  # runs of fields of one digit; between them stands a number of several
+_DIGIT_AND_COMMA = np.uint16(0x2C30)
 _NOT_IN_NUMBERS = (b"[", b"{", b'"', b"t", b"l")
 _OTHER_DELIMITERS = (b"\t", b";", b"|", b" ")
 
@@ -61,6 +64,57 @@ def read_small_integers(body: bytes) -> "NDArray[np.float32] | None":
 
     No leading or trailing newline. Integers of more than seven digits are left to the other readers.
     """
+    if len(body) >= _LONG_ROW_BYTES:
+        lines = body.split(b"\n") if b"\n" in body else [body]
+        matrix = _read_counts(lines) if len(body) >= _LONG_ROW_BYTES * len(lines) else None
+        if matrix is not None:
+            return matrix
+    return _read_digits(body)
+
+
+def _read_counts(lines: list[bytes]) -> "NDArray[np.float32] | None":
+    """Rows of equal length whose fields are digits, all but a few of them one digit; else None."""
+    first = _read_count_row(lines[0])
+    if first is None or len(lines) == 1:
+        return first
+    matrix = np.empty((len(lines), first.shape[1]), dtype=np.float32)
+    matrix[0] = first
+    for number in range(1, len(lines)):
+        row = _read_count_row(lines[number])
+        if row is None or row.shape != first.shape:
+            return None
+        matrix[number] = row
+    return matrix
+
+
+def _read_count_row(line: bytes) -> "NDArray[np.float32] | None":
+    data = line + b","
+    values = np.empty(len(data) // 2, dtype=np.float32)
+    at = field = 0
+    for _ in range(_FEW):
+        # A digit and its comma are one little-endian number: 0x2C30 and the digit. Whatever else wraps to more than 9.
+        pairs = np.frombuffer(data, dtype="<u2", offset=at, count=(len(data) - at) // 2) - _DIGIT_AND_COMMA
+        fitting = len(pairs) if pairs.max(initial=0) <= 9 else int((pairs > 9).argmax())
+        values[field : field + fitting] = pairs[:fitting]
+        field += fitting
+        at += 2 * fitting
+        if at == len(data):
+            break
+        end = data.find(b",", at)
+        number = data[at:end]
+        if len(number) > _DIGITS_AT_MOST or not number.isdigit():
+            return None
+        values[field] = int(number)
+        field += 1
+        at = end + 1
+        if at == len(data):
+            break
+    else:
+        return None
+    return values[:field].reshape(1, field)
+
+
+def _read_digits(body: bytes) -> "NDArray[np.float32] | None":
     characters = np.frombuffer(body, dtype=np.uint8)
     digits = characters - _ZERO  # wraps: everything that is no digit becomes larger than 9
     (ends,) = np.nonzero(digits > 9)

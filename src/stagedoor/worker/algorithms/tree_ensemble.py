@@ -3,6 +3,9 @@
 Place in the flow: ``xgboost_serving`` builds one from the loaded booster, checks it against the booster, and asks it for
 the margins of small batches. All trees of all rows take one step down together; the leaves are added one after another
 in float32, in the booster's own order, so that the sums are the booster's to the last bit.
+
+What numpy calls cost is their number, not the few hundred values in each. So for a single row all splits of the trees' top
+levels are decided in one comparison, whether or not the row comes by, and only the rest is walked step by step.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
 
 _NODES_AT_MOST = 4_000_000
 _DEPTH_AT_MOST = 64
+_TOP_LEVELS = 4
 
 
 class UnsupportedTreesError(ValueError):
@@ -55,6 +59,10 @@ class TreeEnsemble:
         self._groups = max(groups) + 1
         of_group = np.array(groups)
         self._group_trees = [np.nonzero(of_group == group)[0] for group in range(self._groups)]
+        self._top = _Top(self._roots, self._left, min(_TOP_LEVELS, self._steps))
+        self._top_feature = self._feature[self._top.nodes]
+        self._top_threshold = self._threshold[self._top.nodes]
+        self._top_default_right = self._default_right[self._top.nodes]
 
     def _lay_out(self, tree: Mapping[str, Any], offset: int) -> int:
         left, right = tree["left_children"], tree["right_children"]
@@ -84,11 +92,18 @@ class TreeEnsemble:
         """Sums of leaves on top of ``base`` (one per output): shape (rows, outputs)."""
         rows, width = matrix.shape
         cells = matrix.reshape(-1)
-        missing = bool(np.isnan(cells).any())
-        node: NDArray[np.intp] = np.broadcast_to(self._roots, (rows, len(self._roots)))
+        missing = bool(np.isnan(cells.min()))  # NaN when any of them is, without an array of answers
+        if rows == 1:
+            node = self._below_top(cells, missing)
+            steps = self._steps - self._top.levels
+        else:
+            node = np.broadcast_to(self._roots, (rows, len(self._roots)))
+            steps = self._steps
         row_start = (np.arange(rows, dtype=np.intp) * width)[:, None]
-        for _ in range(self._steps):
-            cell: NDArray[np.intp] = np.add(self._feature.take(node), row_start)
+        for _ in range(steps):
+            cell: NDArray[np.intp] = self._feature.take(node)
+            if rows > 1:
+                cell = np.add(cell, row_start)
             value: NDArray[np.float32] = cells.take(cell)
             goes_right: NDArray[np.bool_] = np.greater_equal(value, self._threshold.take(node))
             if missing:
@@ -104,3 +119,40 @@ class TreeEnsemble:
             # accumulate adds from left to right (sum would add in pairs): the booster's order, the booster's rounding.
             sums[:, group] = np.add.accumulate(terms, axis=1, dtype=np.float32)[:, -1]
         return sums
+
+    def _below_top(self, cells: "NDArray[np.float32]", missing: bool) -> "NDArray[np.intp]":
+        """Where a single row is in each tree below the top levels: shape (1, trees)."""
+        value: NDArray[np.float32] = cells.take(self._top_feature)
+        goes_right: NDArray[np.bool_] = np.greater_equal(value, self._top_threshold)
+        if missing:
+            goes_right |= np.logical_and(np.isnan(value), self._top_default_right)
+        return self._top.below(goes_right)[None, :]
+
+
+class _Top:
+    """The first levels of all trees as complete binary trees, level by level; below a leaf stands the leaf again.
+
+    In a level's part of ``nodes`` the places of tree t begin at t times its width, and from place p the way leads to 2p (left)
+    or 2p + 1 of the next level.
+    """
+
+    def __init__(self, roots: "NDArray[np.intp]", left: "NDArray[np.intp]", levels: int) -> None:
+        self.levels = levels
+        self._first = np.arange(len(roots), dtype=np.intp)
+        at, parts = roots, []
+        for _ in range(levels):
+            parts.append(at)
+            is_inner = left[at] != at
+            at = np.stack([left[at], left[at] + is_inner], axis=1).reshape(-1)
+        self.nodes = np.concatenate([*parts, roots[:0]])
+        ends = np.cumsum([len(part) for part in parts]).tolist()
+        self._parts = [slice(end - len(part), end) for part, end in zip(parts, ends, strict=True)]
+        self._below = at
+
+    def below(self, goes_right: "NDArray[np.bool_]") -> "NDArray[np.intp]":
+        """The node of each tree where a row is after these levels; ``goes_right`` for each of ``nodes``."""
+        place = self._first
+        for part in self._parts:
+            right: NDArray[np.bool_] = goes_right[part].take(place)
+            place = np.add(np.add(place, place), right)
+        return self._below.take(place)
