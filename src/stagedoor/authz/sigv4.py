@@ -16,7 +16,7 @@ import hashlib
 import hmac
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Final, NamedTuple
@@ -433,16 +433,15 @@ def verify(
         )
     if literal_path:
         _require_signed(headers, signature)
-    canonical_headers = "".join([f"{name}:{_header_value(headers, name)}\n" for name in signed])
-    tail = f"{canonical_headers}\n{';'.join(signed)}\n{payload_hash}"
-    key = signing_key(secret, signature.scope)
+    tail = f"{_canonical_headers(headers, signed)}\n{';'.join(signed)}\n{payload_hash}"
+    key, scope = signing_key(secret, signature.scope), str(signature.scope)
     stated = signature.signature.encode("utf-8", "replace")
     to_sign = ""
     for uri in _canonical_paths(path, literal_path=literal_path):
         for canonical_query in _canonical_queries(query, signature.presigned, strict_token=literal_path):
             canonical = f"{method}\n{uri}\n{canonical_query}\n{tail}"
             digest = hashlib.sha256(_as_bytes(canonical)).hexdigest()
-            to_sign = f"{ALGORITHM}\n{signature.amz_date}\n{signature.scope}\n{digest}"
+            to_sign = f"{ALGORITHM}\n{signature.amz_date}\n{scope}\n{digest}"
             expected = hmac.digest(key, to_sign.encode("utf-8", "surrogateescape"), "sha256").hex()
             if hmac.compare_digest(expected.encode(), stated):
                 return
@@ -475,29 +474,41 @@ def _require_signed(headers: Mapping[str, str], signature: Signature) -> None:
         )
 
 
-def _header_value(headers: Mapping[str, str], name: str) -> str:
-    value = headers.get(name, "")
+def _canonical_headers(headers: Mapping[str, str], signed: Sequence[str]) -> str:
+    """A line for each signed header, without spaces at its ends and with single ones inside."""
+    values = [headers.get(name, "") for name in signed]
+    together = "\n".join(values)
+    # Nearly always there is nothing to do, which one look at all of them tells: a space at an end stands by a line's end.
+    if (
+        "  " in together
+        or "\t" in together
+        or "\n " in together
+        or " \n" in together
+        or together[:1] == " "
+        or together[-1:] == " "
+        or together.count("\n") >= len(values)
+    ):
+        values = [_trimmed(value) for value in values]
+    return "".join([f"{name}:{value}\n" for name, value in zip(signed, values, strict=True)])
+
+
+def _trimmed(value: str) -> str:
     if "  " in value or "\t" in value or "\n" in value or value[:1] == " " or value[-1:] == " ":
         return " ".join(value.split())
     return value
 
 
-def _canonical_paths(path: str, *, literal_path: bool) -> Iterator[str]:
+@lru_cache(maxsize=256)
+def _canonical_paths(path: str, *, literal_path: bool) -> tuple[str, ...]:
     if literal_path:
         if _ESCAPED_PATH(path):
-            yield path or "/"
-            return
+            return (path or "/",)
         # A byte that clients may or may not escape before they sign, like "(": both say the same literal path.
-        yield quote_from_bytes(_as_bytes(path), safe="/-_.~%")
-        if path.isascii():
-            yield path
-        return
+        escaped = quote_from_bytes(_as_bytes(path), safe="/-_.~%")
+        return (escaped, path) if path.isascii() else (escaped,)
     if "//" in path or "/." in path or not path:
         path = _normalised(path)
-    if _PLAIN_PATH(path):
-        yield path
-    else:
-        yield quote_from_bytes(_as_bytes(path), safe="/-_.~")
+    return (path if _PLAIN_PATH(path) else quote_from_bytes(_as_bytes(path), safe="/-_.~"),)
 
 
 def _normalised(path: str) -> str:
@@ -518,15 +529,16 @@ def _query_pairs(query: str) -> Iterator[tuple[str, str]]:
         yield name, value
 
 
-def _canonical_queries(query: str, presigned: bool, *, strict_token: bool) -> Iterator[str]:
+def _canonical_queries(query: str, presigned: bool, *, strict_token: bool) -> Iterable[str]:
+    return _reordered_queries(query, presigned, strict_token=strict_token) if query else ("",)
+
+
+def _reordered_queries(query: str, presigned: bool, *, strict_token: bool) -> Iterator[str]:
     """The query in canonical order: as it is; then, if it has bytes that must be escaped, with those escaped.
 
     Clients differ on whether they escape such bytes before they sign. Both forms stand for the same literal query:
     ``+`` stays a plus sign (``%2B``) and is never taken for a space (``%20``).
     """
-    if not query:
-        yield ""
-        return
     pairs = [pair for pair in _query_pairs(query) if not (presigned and pair[0] == "X-Amz-Signature")]
     variants = [pairs]
     if presigned and not strict_token and any(name == "X-Amz-Security-Token" for name, _ in pairs):

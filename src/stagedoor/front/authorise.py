@@ -4,11 +4,12 @@ What an operation needs is data (``authz.actions``); what the caller may is deci
 For the data path that is one look-up.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 from stagedoor.authz import actions, request_keys
-from stagedoor.authz.caller import Caller
+from stagedoor.authz.caller import ANONYMOUS, Caller
 from stagedoor.authz.conditions import Context
 from stagedoor.domain.errors import AwsError
 from stagedoor.front.authenticate import Authenticated
@@ -57,6 +58,24 @@ def authorise(
         if activity is not None and caller.role_arn is not None:
             passed_to = actions.passed_to(service) if action == "iam:PassRole" else ""
             activity.note(caller.role_arn, action, resource, passed_to)
+
+
+def may_invoke(authenticated: Authenticated, endpoint_name: str, house: House) -> bool:
+    """Whether it is known already that the caller may call this endpoint of its account. False says nothing: ``authorise``."""
+    caller = authenticated.caller
+    for action, resource in _invocation_needs(authenticated.region, authenticated.account_id, endpoint_name):
+        if not permissions.is_known_to_be_allowed(caller, action, resource):
+            return False
+        if caller.role_arn is not None and house.role_activity is not None:
+            house.role_activity.note(caller.role_arn, action, resource, "")
+    return True
+
+
+@lru_cache(4096)
+def _invocation_needs(region: str, account_id: str, endpoint_name: str) -> Sequence[actions.Requirement]:
+    """What ``authz.actions`` says of an InvokeEndpoint, which depends on nothing else."""
+    asked = actions.Asked("InvokeEndpoint", {"EndpointName": endpoint_name}, region, account_id, ANONYMOUS)
+    return actions.required("sagemaker-runtime", asked)
 
 
 def _refuse_plain_sessions(service: str, operation: str, caller: Caller) -> None:

@@ -3,8 +3,7 @@
 A limit belongs to an operation. Where the operation is in the path it counts; elsewhere the service's largest does.
 """
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from stagedoor.domain.errors import AwsError
 from stagedoor.http.message import BodyTooLargeError
@@ -19,8 +18,7 @@ DEFAULT_BYTES: Final = 16 * 1024 * 1024
 _FUNCTION_CODE_BYTES: Final = 70_167_211
 
 
-@dataclass(frozen=True, slots=True)
-class BodyLimit:
+class BodyLimit(NamedTuple):
     """The limit of one request. ``operation`` is empty where the limit is the service's."""
 
     service: str

@@ -17,7 +17,7 @@ from stagedoor.domain.errors import AwsError
 from stagedoor.front import body_limits, invocation_lane, post_object, s3_addressing, s3_cors
 from stagedoor.front.access_log import AccessLog
 from stagedoor.front.authenticate import authenticate, signing_name_of
-from stagedoor.front.authorise import authorise
+from stagedoor.front.authorise import authorise, may_invoke
 from stagedoor.front.body_limits import BodyLimit
 from stagedoor.front.held_answers import HeldAnswers
 from stagedoor.front.verified_body import VerifiedBody
@@ -238,17 +238,19 @@ class SignedListener:
         caller, body = authenticated.caller, authenticated.body
         assert isinstance(body, bytes)
         exchange.caller_arn = caller.arn
-        parameters = invocation_lane.parameters(name, request.header, body)
-        wire_request = WireRequest(request.method, request.path, request.query, request.header, body)
-        authorise(authenticated, _RUNTIME, "InvokeEndpoint", parameters, wire_request, house)
+        header = request.header
+        if not may_invoke(authenticated, name, house):
+            parameters = invocation_lane.parameters(name, header, body)
+            wire_request = WireRequest(request.method, request.path, request.query, header, body)
+            authorise(authenticated, _RUNTIME, "InvokeEndpoint", parameters, wire_request, house)
         result = await data_path.invoke(
             house,
             authenticated.account_id,
             authenticated.region,
             name,
             body,
-            content_type=parameters.get("ContentType"),
-            accept=parameters.get("Accept"),
+            content_type=header.get("content-type"),
+            accept=header.get("accept"),
         )
         return invocation_lane.response(result, exchange.request_id)
 

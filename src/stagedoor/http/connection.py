@@ -93,6 +93,16 @@ class _Date:
 _date = _Date()
 
 
+def _joined(headers: list[tuple[str, str]]) -> dict[str, str]:
+    """Headers by name; the values of one that is repeated, joined by commas."""
+    header: dict[str, str] = {}
+    for name, value in headers:
+        if name == "host" and name in header:
+            raise _Refused(400, "two Host headers")
+        header[name] = f"{header[name]},{value}" if name in header else value
+    return header
+
+
 def _check_framing(version: str, header: dict[str, str]) -> bool:
     """Whether the body is chunked. Refused is whatever another reader might take to end elsewhere."""
     if version not in ("1.0", "1.1"):
@@ -302,16 +312,14 @@ class Connection(asyncio.Protocol):
             return
         spelt, lower = _spelling(name)
         self._names.append(spelt)
-        self._headers.append((lower, value.decode("latin-1").strip(" \t")))
+        self._headers.append((lower, str(value, "latin-1").strip(" \t")))
 
     def on_headers_complete(self) -> None:
         method = self._parser.get_method().decode("latin-1")
         version = self._parser.get_http_version()
-        header: dict[str, str] = {}
-        for name, value in self._headers:
-            if name == "host" and name in header:
-                raise _Refused(400, "two Host headers")
-            header[name] = f"{header[name]},{value}" if name in header else value
+        header = dict(self._headers)
+        if len(header) != len(self._headers):
+            header = _joined(self._headers)
         chunked = _check_framing(version, header)
         path, query = _split_target(method, self._target.decode("latin-1"), header.get("host", ""))
         body = StreamBody(

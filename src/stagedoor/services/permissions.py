@@ -106,6 +106,12 @@ def _with(
     return decide(question, resource_policies=policies, resource_account_id=account_id)
 
 
+def is_known_to_be_allowed(caller: Caller, action: str, resource: str) -> bool:
+    """Whether policies of the caller's own account allow it whatever else the request is. False: it is not known yet."""
+    found = _DECISIONS.recall(caller, action, resource)
+    return found is not None and found.allowed
+
+
 def allowed(call: Call, action: str, resource: str) -> bool:
     """Whether the caller of ``call`` might do a further thing."""
     return decision(call.house, call.caller, action, resource, lambda: call_context(call)).allowed

@@ -43,8 +43,7 @@ class VariantRoute:
     channels: tuple[WorkerChannel, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(NamedTuple):
     """Where one invocation goes."""
 
     variant: str

@@ -4,8 +4,7 @@ Place in the flow: the signed listener's fast lane calls ``invoke`` with a reque
 ``invocations``. ``traffic.endpoint_routes`` says which worker.
 """
 
-from dataclasses import dataclass
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from stagedoor.domain.arns import Arn
 from stagedoor.domain.errors import AwsError
@@ -27,8 +26,7 @@ _ATTRIBUTES_AT_MOST = 1024
 _PRINTABLE = frozenset(map(chr, range(0x20, 0x7F))) | {"\t"}
 
 
-@dataclass(frozen=True, slots=True)
-class InvokeResult:
+class InvokeResult(NamedTuple):
     """A model's answer. ``custom_attributes`` is what the model says, if anything."""
 
     body: bytes
