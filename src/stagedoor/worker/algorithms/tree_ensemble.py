@@ -139,14 +139,16 @@ class _Top:
     def __init__(self, roots: "NDArray[np.intp]", left: "NDArray[np.intp]", levels: int) -> None:
         self.levels = levels
         self._first = np.arange(len(roots), dtype=np.intp)
-        at, parts = roots, []
+        at = roots
+        parts: list[NDArray[np.intp]] = []
+        self._parts: list[slice] = []
+        start = 0
         for _ in range(levels):
             parts.append(at)
-            is_inner = left[at] != at
-            at = np.stack([left[at], left[at] + is_inner], axis=1).reshape(-1)
+            self._parts.append(slice(start, start + len(at)))
+            start += len(at)
+            at = np.stack([left[at], left[at] + (left[at] != at)], axis=1).reshape(-1)
         self.nodes = np.concatenate([*parts, roots[:0]])
-        ends = np.cumsum([len(part) for part in parts]).tolist()
-        self._parts = [slice(end - len(part), end) for part, end in zip(parts, ends, strict=True)]
         self._below = at
 
     def below(self, goes_right: "NDArray[np.bool_]") -> "NDArray[np.intp]":
