@@ -65,11 +65,14 @@ def read_small_integers(body: bytes) -> "NDArray[np.float32] | None":
     No leading or trailing newline. Integers of more than seven digits are left to the other readers.
     """
     if len(body) >= _LONG_ROW_BYTES:
-        lines = body.split(b"\n") if b"\n" in body else [body]
-        matrix = _read_counts(lines) if len(body) >= _LONG_ROW_BYTES * len(lines) else None
-        if matrix is not None:
-            return matrix
+        return read_lines(body.split(b"\n") if b"\n" in body else [body])
     return _read_digits(body)
+
+
+def read_lines(lines: list[bytes]) -> "NDArray[np.float32] | None":
+    """As ``read_small_integers``, of a body that is in its lines already."""
+    matrix = _read_counts(lines) if sum(map(len, lines)) >= _LONG_ROW_BYTES * len(lines) else None
+    return matrix if matrix is not None else _read_digits(b"\n".join(lines))
 
 
 def _read_counts(lines: list[bytes]) -> "NDArray[np.float32] | None":

@@ -20,7 +20,7 @@ import xgboost
 
 from stagedoor.worker.algorithms import predictions, request_rows
 from stagedoor.worker.algorithms.booster_scorer import BoosterScorer
-from stagedoor.worker.algorithms.csv_rows import RowsError, read_small_integers
+from stagedoor.worker.algorithms.csv_rows import RowsError, read_lines
 from stagedoor.worker.algorithms.failures import ModelFileError
 from stagedoor.worker.algorithms.predictions import AcceptError
 from stagedoor.worker.algorithms.request_rows import ContentTypeError, DenseRows, FeatureCountError
@@ -139,7 +139,8 @@ class XgboostModel:
 
     def _read_together(self, requests: Sequence[Request]) -> "tuple[NDArray[np.float32], list[int]] | None":
         """All requests as one matrix, when all are small CSV bodies of integers of the right width; else None."""
-        bodies: list[bytes] = []
+        lines: list[bytes] = []
+        counts: list[int] = []
         for request in requests:
             body = request.body.strip()
             if (
@@ -148,11 +149,13 @@ class XgboostModel:
                 or request.meta.get("content_type", "text/csv") != "text/csv"
             ):
                 return None
-            bodies.append(body)
-        matrix = read_small_integers(b"\n".join(bodies))
+            rows = body.split(b"\n") if b"\n" in body else [body]
+            lines += rows
+            counts.append(len(rows))
+        matrix = read_lines(lines)
         if matrix is None or matrix.shape[1] != self._features:
             return None
-        return matrix, [body.count(b"\n") + 1 for body in bodies]
+        return matrix, counts
 
     def _answer(self, request: Request) -> Result | Fault:
         if not request.body:
