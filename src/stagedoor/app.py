@@ -5,34 +5,26 @@
 
 import asyncio
 import contextlib
-import ctypes
 import dataclasses
-import fcntl
 import gc
 import json
 import logging
 import os
-import resource
-import secrets
 import signal
 import sqlite3
 import ssl
 import sys
-import time
 from collections.abc import Awaitable, Callable, Generator
 from functools import partial
-from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import cast
 
 import uvloop
 
-from stagedoor import __version__
+from stagedoor import __version__, server_process
 from stagedoor.authz import regions
 from stagedoor.authz.session_tokens import SessionTokens
-from stagedoor.domain import ids
-from stagedoor.domain.clock import SystemClock, iso8601_ms
-from stagedoor.domain.terminal import printable
+from stagedoor.domain.clock import SystemClock
 from stagedoor.engine.environments import Environments
 from stagedoor.engine.isolation import Isolation, Mode
 from stagedoor.engine.local import LocalEngine
@@ -64,7 +56,9 @@ from stagedoor.services.lambda_.routing import resolver
 from stagedoor.services.principals import Principals, RootAccount, read_accounts
 from stagedoor.services.role_activity import RoleActivity
 from stagedoor.settings import Settings, address, has_tls, is_loopback, retry_delays_s, runtime_pythons
+from stagedoor.store import data_directory
 from stagedoor.store.contents import Contents
+from stagedoor.store.data_directory import DataDirectoryError, Keys
 from stagedoor.store.function_packages import FunctionPackages
 from stagedoor.store.log_events import LogEvents
 from stagedoor.store.metric_points import MetricPoints
@@ -79,29 +73,12 @@ from stagedoor.traffic.log_writer import LogWriter
 log = logging.getLogger(__name__)
 
 SHUTDOWN_GRACE_S = 5.0
-LOCK_ATTEMPTS = 6
-# Parameters of glibc's mallopt(3).
-_M_MMAP_THRESHOLD = -3
-_M_ARENA_MAX = -8
 ROLE_ACTIVITY_FLUSH_S = 1.0
-_RESTORE = "Restore it from a copy, or choose another directory with --data."
-OPEN_FILES = 16_384
 TLS_FOLDER = "tls"
-LOG_FILE_BYTES = 16 * 1024 * 1024
 
 
 class StartError(Exception):
     """The server cannot start; the text says what to do about it."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Keys:
-    """What must stay secret and survive a restart: ``DIR/keys.json``, mode 0600."""
-
-    root_access_key_id: str
-    root_secret_access_key: str = dataclasses.field(repr=False)
-    session_secret: str = dataclasses.field(repr=False)
-    proxy_password: str = dataclasses.field(repr=False)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -116,76 +93,14 @@ class Running:
     isolation: Isolation
 
 
-def prepare_data_dir(settings: Settings) -> IO[str]:
-    """Make the data directory (0700) and lock it. StartError when another server has it or it cannot be written."""
+def _keys(settings: Settings) -> tuple[Keys, bool]:
+    """The server's keys, and whether the root key was made now."""
     try:
-        settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        settings.data.chmod(0o700)
-        (settings.data / "logs").mkdir(exist_ok=True)
-        lock = (settings.data / "lock").open("a+")
-    except OSError as error:
-        raise StartError(
-            f"The data directory {settings.data} cannot be used: {error.strerror}. Choose another with --data."
-        ) from error
-    for attempt in range(LOCK_ATTEMPTS):
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            break
-        except OSError as error:
-            # `stagedoor status` and the like hold the lock for a moment when they look whether somebody has it.
-            if attempt + 1 < LOCK_ATTEMPTS:
-                time.sleep(0.05)
-                continue
-            lock.seek(0)
-            raise StartError(
-                f"Another stagedoor (pid {lock.read().strip() or 'unknown'}) is using {settings.data}. "
-                "Stop it with `stagedoor stop`, or choose another directory with --data."
-            ) from error
-    lock.truncate(0)
-    lock.write(str(os.getpid()))
-    lock.flush()
-    return lock
-
-
-def load_keys(settings: Settings) -> tuple[Keys, bool]:
-    """The server's keys, and whether the root key was made now: the root pair of the settings wins, then what is stored.
-
-    StartError when the file cannot be read: new keys would lock everybody out of what is stored.
-    """
-    path = settings.data / "keys.json"
-    try:
-        stored: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
-        kept = {str(name): str(value) for name, value in stored.items()}
-        bytes.fromhex(kept.get("session_secret", ""))
-    except (OSError, ValueError, AttributeError) as error:
-        raise StartError(f"{path} cannot be read: {error}. {_RESTORE}") from error
-    access_key_id = settings.root_access_key_id or kept.get("root_access_key_id")
-    keys = Keys(
-        access_key_id or ids.iam_id("AKIA"),
-        settings.root_secret_access_key or kept.get("root_secret_access_key") or ids.secret_access_key(),
-        kept.get("session_secret") or secrets.token_hex(32),
-        kept.get("proxy_password") or secrets.token_urlsafe(24),
-    )
-    return keys, not access_key_id
-
-
-def keep_keys(settings: Settings, keys: Keys) -> None:
-    """Write ``DIR/keys.json`` unless it says the same already."""
-    path = settings.data / "keys.json"
-    text = json.dumps(dataclasses.asdict(keys), indent=1)
-    if not path.exists() or path.read_text() != text:
-        write_private(path, text)
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner may read, atomically."""
-    temporary = path.with_suffix(".new")
-    temporary.unlink(missing_ok=True)
-    with open(temporary, "w", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+        return data_directory.load_keys(
+            settings.data, settings.root_access_key_id, settings.root_secret_access_key
+        )
+    except DataDirectoryError as error:
+        raise StartError(str(error)) from error
 
 
 def root_accounts(settings: Settings, keys: Keys) -> tuple[RootAccount, ...]:
@@ -206,20 +121,11 @@ def _database(path: Path) -> Generator[Path]:
     try:
         yield path
     except sqlite3.Error as error:
-        raise StartError(f"{path} cannot be used: {error}. {_RESTORE}") from error
+        raise StartError(f"{path} cannot be used: {error}. {data_directory.RESTORE}") from error
 
 
 def _is_unspecified(host: str) -> bool:
     return host in ("0.0.0.0", "::", "0")
-
-
-def _raise_open_files_limit() -> None:
-    """Room for the connections: systems often start processes with 1,024 files, and allow many more when asked."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        with contextlib.suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 class Application:
@@ -232,7 +138,7 @@ class Application:
         self._servers: list[Server] = []
         self._held_answers: HeldAnswers | None = None
         self._ca = LocalCa(settings.data / TLS_FOLDER)
-        self.keys, self._made_root_key = load_keys(settings)
+        self.keys, self._made_root_key = _keys(settings)
         self._isolation = Isolation(cast(Mode, settings.isolation))  # until it is known
 
     async def open(self) -> Running:
@@ -259,7 +165,7 @@ class Application:
         self._in_background(partial(_warm, signed))
         self._noting_roles(house)
         # Not before: a start that fails has shown nobody the root key, so the next one makes and shows another.
-        keep_keys(settings, self.keys)
+        data_directory.keep_keys(settings.data, self.keys)
         self._isolation = await engine.isolation()
         running = Running(
             self._api, self._public, self._local, self.keys, self._made_root_key, self._isolation
@@ -469,7 +375,7 @@ class Application:
 
     def _write_instance(self, running: Running) -> None:
         path = self._settings.data / "stagedoor.json"
-        write_private(
+        data_directory.write_private(
             path,
             json.dumps(
                 {
@@ -502,43 +408,9 @@ class Application:
 def _warm(signed: SignedListener) -> None:
     """Load what first requests need, and keep the collector from walking through it again and again."""
     signed.warm()
-    _give_memory_back()  # reading the service models takes 5 MB more than keeping them
+    server_process.give_memory_back()  # reading the service models takes 5 MB more than keeping them
     gc.collect()
     gc.freeze()
-
-
-class _JsonLines(logging.Formatter):
-    """A log record as one JSON object: what was passed as ``extra`` becomes members."""
-
-    _KNOWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "taskName"}
-
-    def format(self, record: logging.LogRecord) -> str:
-        line: dict[str, Any] = {
-            "time": iso8601_ms(record.created),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        line |= {name: value for name, value in vars(record).items() if name not in self._KNOWN}
-        if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str)
-
-
-class _Sentence(logging.Formatter):
-    """One sentence for a terminal; tracebacks go to the file alone."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        return f"stagedoor: {printable(record.getMessage())} (more: `stagedoor logs`)"
-
-
-def _log_to(directory: Path, level: str) -> None:
-    file = RotatingFileHandler(directory / "server.jsonl", maxBytes=LOG_FILE_BYTES, backupCount=3)
-    file.setFormatter(_JsonLines())
-    errors = logging.StreamHandler()
-    errors.setLevel(logging.ERROR)
-    errors.setFormatter(_Sentence())
-    logging.basicConfig(level=level.upper(), handlers=[file, errors], force=True)
 
 
 async def _serve(settings: Settings, on_ready: Callable[[Running], None]) -> None:
@@ -560,23 +432,6 @@ async def _serve(settings: Settings, on_ready: Callable[[Running], None]) -> Non
         await application.close()
 
 
-def _bound_memory() -> None:
-    """Have glibc give back the big blocks of transfers, instead of keeping some for every thread.
-
-    Without it a 1 GB download by ten connections leaves 70 MB behind; other C libraries have no such habit.
-    """
-    with contextlib.suppress(OSError, AttributeError):
-        mallopt = ctypes.CDLL("libc.so.6").mallopt
-        mallopt(_M_ARENA_MAX, 2)
-        mallopt(_M_MMAP_THRESHOLD, 256 * 1024)
-
-
-def _give_memory_back() -> None:
-    """Have glibc return what is free to the system now."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
-
-
 def run(settings: Settings, on_ready: Callable[[Running], None]) -> None:
     """Serve until SIGINT or SIGTERM. StartError says why it could not start."""
     if not regions.is_region(settings.region):
@@ -584,15 +439,18 @@ def run(settings: Settings, on_ready: Callable[[Running], None]) -> None:
             f"region = {settings.region!r} is no region of AWS. Choose one, e.g. us-east-1 or eu-central-1."
         )
     os.umask(0o077)
-    _bound_memory()
-    _raise_open_files_limit()
+    server_process.bound_memory()
+    server_process.raise_open_files_limit()
     if sys.platform == "linux":
         from stagedoor.worker import linux
 
         linux.hide_from_debuggers()  # keys are in this process's memory and environment
-    lock = prepare_data_dir(settings)
     try:
-        _log_to(settings.data / "logs", settings.log_level)
+        lock = data_directory.take(settings.data)
+    except DataDirectoryError as error:
+        raise StartError(str(error)) from error
+    try:
+        server_process.log_to(settings.data / "logs", settings.log_level)
         uvloop.run(_serve(settings, on_ready))
     finally:
         lock.close()

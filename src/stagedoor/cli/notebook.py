@@ -8,9 +8,9 @@ import json
 import time
 from typing import Any, Final
 
-from stagedoor.authz.session_tokens import SessionClaims, SessionTokens
+from stagedoor.authz.session_tokens import SessionTokens
 from stagedoor.cli.instance import Instance
-from stagedoor.services.principals import session_arn
+from stagedoor.services.principals import role_session
 from stagedoor.settings import Settings
 
 ROLE: Final = "AmazonSageMaker-ExecutionRole"
@@ -29,20 +29,7 @@ def variables(instance: Instance, settings: Settings) -> dict[str, str]:
     role = _role(iam)
     keys = json.loads((settings.data / "keys.json").read_text())
     tokens = SessionTokens(bytes.fromhex(keys["session_secret"]))
-    now = int(time.time())
-    credentials = tokens.issue(
-        SessionClaims(
-            kind="assumed-role",
-            account_id=instance.account,
-            arn=session_arn(role["Arn"], SESSION),
-            user_id=f"{role['RoleId']}:{SESSION}",
-            principal_id=role["RoleId"],
-            issued_at=now,
-            expires_at=now + LASTS_S,
-            role_arn=role["Arn"],
-            session_name=SESSION,
-        )
-    )
+    credentials = tokens.issue(role_session(role["Arn"], role["RoleId"], SESSION, time.time(), LASTS_S))
     return {
         "AWS_ACCESS_KEY_ID": credentials.access_key_id,
         "AWS_SECRET_ACCESS_KEY": credentials.secret_access_key,

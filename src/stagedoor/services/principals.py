@@ -265,20 +265,8 @@ class Principals:
 
         Whoever calls this answers for the role's trust in that service, which was checked when the role was named.
         """
-        role = self.role(role_arn)
-        return self._session_tokens.issue(
-            SessionClaims(
-                kind="assumed-role",
-                account_id=Arn.parse(role_arn).account_id,
-                arn=session_arn(role_arn, session_name),
-                user_id=f"{role['RoleId']}:{session_name}",
-                principal_id=role["RoleId"],
-                issued_at=int(now),
-                expires_at=int(now) + duration_s,
-                role_arn=role_arn,
-                session_name=session_name,
-            )
-        )
+        role_id: str = self.role(role_arn)["RoleId"]
+        return self._session_tokens.issue(role_session(role_arn, role_id, session_name, now, duration_s))
 
     # Policies.
 
@@ -403,6 +391,23 @@ class Principals:
             self._documents.pop(key, None)
             if key.kind == "iam.access_key":
                 self._access_keys.pop(key.name, None)
+
+
+def role_session(
+    role_arn: str, role_id: str, session_name: str, now: float, duration_s: int
+) -> SessionClaims:
+    """What a plain session of a role claims: no session policies, no tags."""
+    return SessionClaims(
+        kind="assumed-role",
+        account_id=Arn.parse(role_arn).account_id,
+        arn=session_arn(role_arn, session_name),
+        user_id=f"{role_id}:{session_name}",
+        principal_id=role_id,
+        issued_at=int(now),
+        expires_at=int(now) + duration_s,
+        role_arn=role_arn,
+        session_name=session_name,
+    )
 
 
 def session_arn(role_arn: str, session_name: str) -> str:
