@@ -10,6 +10,7 @@ import gc
 import json
 import logging
 import os
+import shlex
 import signal
 import sqlite3
 import ssl
@@ -51,6 +52,7 @@ from stagedoor.reconcile.transform.act import TransformJobs, TransformStores
 from stagedoor.reconcile.tuning.act import TuningReconciler
 from stagedoor.reconcile.worker_logs import WorkerLogs
 from stagedoor.services.call import House
+from stagedoor.services.denial_notices import DenialNotices, Selection
 from stagedoor.services.denials import Denials
 from stagedoor.services.lambda_.routing import resolver
 from stagedoor.services.principals import Principals, RootAccount, read_accounts
@@ -146,7 +148,7 @@ class Application:
         settings = self._settings
         house, engine = self._furnish()
         logs = settings.data / "logs"
-        denials = Denials(logs, house.principals, self._clock)
+        denials = Denials(logs, house.principals, self._clock, self._denial_notices())
         public = PublicListener(house, self._health, denials)
         access_log = AccessLog(logs / "access.jsonl", self._clock)
         self._closing.callback(access_log.flush)
@@ -172,6 +174,19 @@ class Application:
         )
         self._write_instance(running)
         return running
+
+    def _denial_notices(self) -> DenialNotices | None:
+        """Who started the server on a terminal sees there what it refuses."""
+        if not sys.stderr.isatty():
+            return None
+        data = self._settings.data
+        elsewhere = "" if data == Settings().data else f" --data {shlex.quote(str(data))}"
+        notices = DenialNotices(
+            lambda line: sys.stderr.write(f"{line}\n"),
+            Selection(f"stagedoor why-denied{elsewhere}", self._clock),
+        )
+        self._closing.callback(notices.close)
+        return notices
 
     def _health(self) -> bytes:
         return json.dumps(

@@ -1,5 +1,6 @@
 """Commands as a person types them, in processes of their own."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -37,25 +38,31 @@ def stagedoor(
 class Up:
     """`stagedoor up` in the foreground of a terminal of its own; ``printed`` grows as it prints."""
 
-    def __init__(self, data: Path, *flags: str, variables: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, data: Path, *flags: str, variables: Mapping[str, str] | None = None, on_terminal: bool = False
+    ) -> None:
         self.data = data
         self.printed = ""
+        self._screen, its_end = os.openpty() if on_terminal else os.pipe()
         self.process = subprocess.Popen(
             [*COMMAND, "up", "--data", str(data), *FREE_PORTS, *flags],
             env=environment(variables) | {"PYTHONUNBUFFERED": "1"},
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
+            stdout=its_end,
+            stderr=its_end,
             start_new_session=True,
         )
+        os.close(its_end)
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
 
     def _read(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.printed += line
+        with (
+            os.fdopen(self._screen, "rb", buffering=0) as screen,
+            contextlib.suppress(OSError),
+        ):  # a terminal's way to end
+            while text := screen.read(65536):
+                self.printed += text.decode(errors="replace").replace("\r\n", "\n")
 
     def ready(self) -> "Up":
         deadline_s = time.monotonic() + 60

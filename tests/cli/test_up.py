@@ -9,6 +9,7 @@ import socket
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import urllib3
@@ -21,7 +22,7 @@ def up(tmp_path: Path) -> Iterator[Callable[..., Up]]:
     """Starts servers; all are ended after the test."""
     made: list[Up] = []
 
-    def start(*flags: str, data: Path | None = None, **options: dict[str, str]) -> Up:
+    def start(*flags: str, data: Path | None = None, **options: Any) -> Up:
         made.append(Up(data or tmp_path / "data", *flags, **options))
         return made[-1]
 

@@ -2,7 +2,8 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import pytest
 from isolation.target import HANDLER, Target
@@ -14,10 +15,18 @@ from stagedoor.testing import Server
 def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
     if sys.platform != "linux":
         pytest.skip("this system has no sandbox that user code is put into")
-    data = tmp_path_factory.mktemp("server") / "data"
+    yield from targets(tmp_path_factory.mktemp("server") / "data", {})
+
+
+def targets(data: Path, variables: Mapping[str, str]) -> Iterator[Target]:
+    """A server with these variables, for as long as it is needed."""
     server = Server(
         data,
-        {"STAGEDOOR_ALLOW_NETWORK": "outgoing-*", "STAGEDOOR_WORKLOAD_MEMORY_MAX_BYTES": str(2**30)},
+        {
+            "STAGEDOOR_ALLOW_NETWORK": "outgoing-*",
+            "STAGEDOOR_WORKLOAD_MEMORY_MAX_BYTES": str(2**30),
+            **variables,
+        },
     ).start()
     try:
         document = {

@@ -61,10 +61,18 @@ def test_a_model_archive_is_extracted(tmp_path: Path, folder: Path, mode: str) -
 
 def test_modes_keep_only_what_may_be_executed(tmp_path: Path, folder: Path) -> None:
     extract_tar(
-        tar(tmp_path / "m", special("a", tarfile.REGTYPE, mode=0o6755), ("b", b"")), folder, max_bytes=LIMIT
+        tar(
+            tmp_path / "m",
+            special("a", tarfile.REGTYPE, mode=0o1755),
+            special("d", tarfile.DIRTYPE, mode=0o2775),
+            ("b", b""),
+        ),
+        folder,
+        max_bytes=LIMIT,
     )
     assert (folder / "a").stat().st_mode & 0o7777 == 0o700
     assert (folder / "b").stat().st_mode & 0o7777 == 0o600
+    assert (folder / "d").stat().st_mode & 0o7777 == 0o700
 
 
 def test_links_inside_become_copies(tmp_path: Path, folder: Path) -> None:
@@ -86,6 +94,9 @@ DANGEROUS: list[tuple[str, list[tarfile.TarInfo | tuple[str, bytes]]]] = [
     ("outside", [("../outside", b"bad")]),
     ("outside", [("a/../../outside", b"bad")]),
     ("outside", [("/tmp/stagedoor-test-outside", b"bad")]),
+    ("setuid", [special("program", tarfile.REGTYPE, mode=0o4755)]),
+    ("setuid", [special("program", tarfile.REGTYPE, mode=0o2755)]),
+    ("setuid", [special("folder", tarfile.DIRTYPE, mode=0o4755)]),
     ("neither a file nor a folder", [special("device", tarfile.CHRTYPE)]),
     ("neither a file nor a folder", [special("pipe", tarfile.FIFOTYPE)]),
     ("no file in it|outside", [special("link", tarfile.SYMTYPE, "../outside")]),

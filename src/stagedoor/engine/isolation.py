@@ -8,8 +8,10 @@ import asyncio
 import json
 import os
 import secrets
+import shutil
 import stat
 import subprocess
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +19,7 @@ from typing import Any, Literal
 
 import stagedoor.worker
 from stagedoor.engine.runtimes import Runtime
+from stagedoor.worker import division
 from stagedoor.worker.assignment import Assignment
 
 Mode = Literal["auto", "strict", "none"]
@@ -24,6 +27,8 @@ Mode = Literal["auto", "strict", "none"]
 _START_PROGRAM = Path(stagedoor.worker.__file__).with_name("start.py")
 _PROBE_TIMEOUT_S = 30.0
 _MANY_FILES = 16
+# The rungs that bubblewrap gives, too.
+_NAMESPACES = ("own-process-numbers", "private-root", "no-network")
 
 # Above what distributions, containers and systemd hand out, below the last number that a signed 32-bit id can have.
 _FIRST_UID, _UIDS_PER_SERVER, _SERVERS = 1_900_000_000, 100_000, 2_400
@@ -31,11 +36,12 @@ _FIRST_UID, _UIDS_PER_SERVER, _SERVERS = 1_900_000_000, 100_000, 2_400
 
 @dataclass(frozen=True, slots=True)
 class Isolation:
-    """What is in force: the names of the rungs, and why others are not (rung -> reason)."""
+    """What is in force: the names of the rungs, and why others are not (rung -> reason). ``launcher``: the bwrap that starts workloads."""
 
     mode: Mode
     rungs: tuple[str, ...] = ()
     missing: Mapping[str, str] = field(default_factory=dict[str, str])
+    launcher: str = ""
 
     def as_json(self) -> dict[str, Any]:
         return {"mode": self.mode, "rungs": list(self.rungs), "missing": dict(self.missing)}
@@ -62,8 +68,8 @@ async def probe(
 ) -> Isolation:
     """Try it: a process climbs the whole ladder as a model would, in the empty directory ``scratch``.
 
-    With ``strict`` the answer is the same as with ``auto``: what is missing will end the workloads, not the probe. A rung that
-    breaks half-way is left out in another try, as nothing can be said of what comes after it.
+    With ``strict`` the answer is the same as with ``auto``: what is missing will end the workloads, not the probe. Where the process
+    itself may not make the namespaces, it is tried once more under bubblewrap.
     """
     assignment = Assignment(
         id="probe",
@@ -80,21 +86,46 @@ async def probe(
         connect_ports=[],
         private=[str(folder) for folder in private],
         uid=uid if os.geteuid() == 0 and mode != "none" else None,
+        namespaces=division.namespaces(),
     )
     try:
-        while True:
-            order = {"path": [str(folder) for folder in runtime.path], "assignment": assignment.as_json()}
-            answer = await asyncio.to_thread(
-                _ask, runtime.python, json.dumps(order).encode(), dict(environment)
-            )
-            if answer["broken"] is None or answer["broken"] in assignment.known_missing:
-                return Isolation(mode, tuple(answer["rungs"]), answer["missing"])
-            missing = {**assignment.known_missing, **answer["missing"]}
-            # Who stays root is given no folders of another user's: without capabilities root has no way into them.
-            owner = None if "separate-user" in missing else assignment.uid
-            assignment = replace(assignment, known_missing=missing, uid=owner)
+        found = await _climb(mode, runtime, assignment, environment)
+        lacking = [name for name in _NAMESPACES if name in found.missing]
+        if not lacking or sys.platform != "linux":
+            return found
+        launcher = shutil.which("bwrap")
+        if launcher is None:
+            why = "bwrap is not installed"
+        else:
+            try:
+                under = await _climb(mode, runtime, replace(assignment, launcher=launcher), environment)
+            except (OSError, ValueError, subprocess.SubprocessError) as error:
+                why = str(error)
+            else:
+                if "bubblewrap" in under.rungs and not any(name in under.missing for name in _NAMESPACES):
+                    return replace(under, launcher=launcher)
+                why = next(
+                    (under.missing[name] for name in _NAMESPACES if name in under.missing), "it does not work"
+                )
+        refused = f"{lacking[0]}: {found.missing[lacking[0]]}; bubblewrap: {why}"
+        return replace(found, missing={"bubblewrap": refused, **found.missing})
     except (OSError, ValueError, KeyError, subprocess.SubprocessError) as error:
         return Isolation(mode, (), {"all": f"the probe on {runtime.python} failed: {error}"})
+
+
+async def _climb(
+    mode: Mode, runtime: Runtime, assignment: Assignment, environment: Mapping[str, str]
+) -> Isolation:
+    """What one way gives. A rung that breaks half-way is left out in another try, as nothing can be said of what comes after it."""
+    while True:
+        order = {"path": [str(folder) for folder in runtime.path], "assignment": assignment.as_json()}
+        answer = await asyncio.to_thread(_ask, runtime.python, json.dumps(order).encode(), dict(environment))
+        if answer["broken"] is None or answer["broken"] in assignment.known_missing:
+            return Isolation(mode, tuple(answer["rungs"]), answer["missing"])
+        missing = {**assignment.known_missing, **answer["missing"]}
+        # Who stays root is given no folders of another user's: without capabilities root has no way into them.
+        owner = None if "separate-user" in missing else assignment.uid
+        assignment = replace(assignment, known_missing=missing, uid=owner)
 
 
 def _ask(python: Path, order: bytes, environment: dict[str, str]) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from stagedoor.engine.output_pipe import OutputPipe
 from stagedoor.engine.runtimes import Runtime, default_runtimes
 from stagedoor.engine.usage_watch import Limited, UsageWatch, machine_memory_bytes
 from stagedoor.engine.warm_parent import WarmParent, inherited_environment
+from stagedoor.worker import division
 from stagedoor.worker.assignment import Assignment
 from stagedoor.worker.confine import MAX_PROCESSES
 from stagedoor.worker.threads import VARIABLES as THREAD_VARIABLES
@@ -229,9 +230,19 @@ class LocalEngine:
         place = await asyncio.to_thread(scratch.make, self._root, number, "probe")
         try:
             environment = inherited_environment()
-            return await isolation.probe(
+            found = await isolation.probe(
                 self._mode, runtime, place, self._private, environment, self._users.uid(number)
             )
+            if found.launcher:
+                alike = {
+                    parent
+                    for name, parent in self._parents.items()
+                    if (self._runtimes[name].python, self._runtimes[name].path)
+                    == (runtime.python, runtime.path)
+                }
+                for parent in alike:
+                    self._keep(parent.spawn())
+            return found
         finally:
             await asyncio.to_thread(scratch.remove, place)
 
@@ -414,6 +425,8 @@ def _assignment(
         known_missing=dict(found.missing),
         server_pid=os.getpid(),
         packages=str(run.packages or ""),
+        launcher=found.launcher,
+        namespaces=division.namespaces(),
     )
 
 

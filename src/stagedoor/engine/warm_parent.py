@@ -15,6 +15,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -122,6 +123,14 @@ class WarmParent:
         if self._session is not None:
             with contextlib.suppress(OSError, EngineError):
                 await self._session.tell({"op": "signal", "id": workload_id, "signal": int(number)})
+
+    async def spawn(self) -> None:
+        """Have each workload start a Python of its own from now on: what the parent has imported would only take memory."""
+        self._runtime = replace(self._runtime, start="spawn")
+        async with self._lock:
+            if self._session is not None and self._session.is_idle:
+                session, self._session = self._session, None
+                await session.end()
 
     def refuse_starts(self) -> None:
         """Start nothing any more, and do not wait for imports that are under way."""
@@ -236,6 +245,11 @@ class _Session:
             await session.end()
             raise
         return session
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing has been started here that still runs."""
+        return not self._children and not self._starting
 
     async def tell(self, message: dict[str, Any], descriptor: int | None = None) -> None:
         """Send one message, with the descriptor on its first byte."""

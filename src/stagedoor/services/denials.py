@@ -1,6 +1,6 @@
 """The log of refusals: for each, why, and what would change it. ``DIR/logs/denials.jsonl``, for ``stagedoor why-denied``.
 
-Place in the flow: ``front.listener`` notes every refusal by policies with its request id. The caller hears only who, what and on
+Place in the flow: both listeners note every refusal by policies with its request id. The caller hears only who, what and on
 which resource; the explanation names policies and belongs to whoever runs the server.
 """
 
@@ -12,6 +12,7 @@ import orjson
 
 from stagedoor.authz.explanation import Asked, Source, explain
 from stagedoor.domain.clock import Clock, iso8601_ms
+from stagedoor.services.denial_notices import DenialNotices
 from stagedoor.services.principals import Principals
 
 FILE_NAME: Final = "denials.jsonl"
@@ -19,12 +20,18 @@ _FILE_MAX_BYTES: Final = 16 * 1024 * 1024
 
 
 class Denials:
-    """Appends explanations to the log. Everything here blocks shortly: call it in a thread."""
+    """Appends explanations to the log, and shows them on the terminal if there is one (``notices``).
 
-    def __init__(self, directory: Path, principals: Principals, clock: Clock) -> None:
+    Everything here blocks shortly: call it in a thread.
+    """
+
+    def __init__(
+        self, directory: Path, principals: Principals, clock: Clock, notices: DenialNotices | None = None
+    ) -> None:
         self._path = directory / FILE_NAME
         self._principals = principals
         self._clock = clock
+        self._notices = notices
 
     def note(self, request_id: str, service: str, operation: str, asked: Asked) -> None:
         """Explain one refusal and write it down."""
@@ -40,6 +47,8 @@ class Denials:
             self._path.replace(previous(self._path))
         with self._path.open("ab") as file:
             file.write(orjson.dumps(entry) + b"\n")
+        if self._notices is not None:
+            self._notices.show(entry)
 
     def _sources(self, asked: Asked) -> list[Source]:
         """The policies that took part, by name where they have one; as the caller had them when it was decided."""

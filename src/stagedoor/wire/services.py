@@ -40,6 +40,24 @@ _BY_TARGET_PREFIX = {
     "GraniteServiceVersion20100801": "cloudwatch",
 }
 _BY_VERSION = {"2010-05-08": "iam", "2011-06-15": "sts", "2010-08-01": "cloudwatch"}
+# What clients of services that are not here can read, where their requests do not show it: all others speak JSON.
+_ANSWERED_LIKE_S3 = frozenset({"s3", "s3express", "s3-outposts", "s3-object-lambda", "cloudfront", "route53"})
+_ANSWERED_LIKE_STS = frozenset(
+    {
+        *("autoscaling", "cloudformation", "cloudsearch", "ec2", "elasticache", "elasticbeanstalk"),
+        *(
+            "elasticloadbalancing",
+            "iam",
+            "importexport",
+            "monitoring",
+            "rds",
+            "redshift",
+            "sdb",
+            "sns",
+            "sts",
+        ),
+    }
+)
 _SAGEMAKER_REST = ("sagemaker-runtime", "sagemaker-metrics")
 _REST = (*_SAGEMAKER_REST, "lambda", "apigateway", "apigatewayv2")
 
@@ -78,9 +96,11 @@ def speaks_like(request: WireRequest, signing_name: str | None) -> str:
         return "cloudwatch"
     if "x-amz-target" in request.headers or content_type.startswith("application/x-amz-json"):
         return "sagemaker"
-    if _is_form(request):
+    if _is_form(request) or signing_name in _ANSWERED_LIKE_STS:
         return "sts"
-    return "lambda" if content_type.startswith("application/json") else "s3"
+    if content_type.startswith("application/json"):
+        return "lambda"
+    return "s3" if signing_name is None or signing_name in _ANSWERED_LIKE_S3 else "lambda"
 
 
 def _by_content(request: WireRequest) -> str:

@@ -134,6 +134,11 @@ def _extract_tar_entry(
     budget: _Budget,
     links: list[tarfile.TarInfo],
 ) -> None:
+    if entry.mode & stat.S_ISUID or (entry.mode & stat.S_ISGID and not entry.isdir()):
+        # Archives made in a folder that a group shares have setgid folders, which run nothing.
+        raise ArchiveError(
+            f"the archive holds {entry.name!r}, which is to run as its owner or group (setuid)"
+        )
     if entry.isdir():
         _place(folder, entry.name).mkdir(mode=0o700, parents=True, exist_ok=True)
     elif entry.isreg():

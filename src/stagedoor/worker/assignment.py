@@ -54,6 +54,8 @@ class Assignment:
     itself, when the server is root. ``known_missing``: rungs not to be tried, and why (``engine.isolation`` found out).
     ``server_pid``: the one process that may connect to it. ``packages`` is a virtual environment with packages that the user chose,
     empty for none: nothing of it may run before the process is confined.
+    ``launcher`` is the program that starts the workload in namespaces (``worker.bubblewrap``), empty where its process makes them
+    itself; ``namespaces`` are the server's own (``worker.division``).
     """
 
     id: str
@@ -73,6 +75,8 @@ class Assignment:
     known_missing: dict[str, str] = field(default_factory=dict[str, str])
     server_pid: int | None = None
     packages: str = ""
+    launcher: str = ""
+    namespaces: dict[str, str] = field(default_factory=dict[str, str])
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)

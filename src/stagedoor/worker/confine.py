@@ -13,7 +13,7 @@ import resource
 import signal
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from stagedoor.worker import grants
@@ -25,7 +25,6 @@ MAX_PROCESSES = {"function": 1024, "model": 4096, "job": 4096}
 
 _MAX_OPEN_FILES = {"function": 1024, "model": 4096, "job": 65_536}
 _MAX_FUNCTION_FILE_BYTES = 10_240 * 1024 * 1024
-_HOSTS = "/etc/hosts"
 _THREAD_STACKS_BYTES = 512 * 1024 * 1024
 _SIOCSIFFLAGS, _IFF_UP_RUNNING = 0x8914, 0x41
 
@@ -173,6 +172,12 @@ def _processes_of_this_user() -> int:
 # Namespaces and users -----------------------------------------------------------------------------------------------
 
 
+def _bubblewrap(standing: Standing) -> None:
+    """Who makes the namespaces, if not the workload's process itself."""
+    if not standing.division.by_launcher:
+        raise NotRequired
+
+
 def _own_process_numbers(standing: Standing) -> None:
     if not standing.division.divided:
         raise Unavailable(standing.division.obstacle or standing.missing["own-process-numbers"])
@@ -182,60 +187,18 @@ def _private_root(standing: Standing) -> None:
     _linux_only()
     if not standing.division.divided:
         raise Unavailable(standing.division.obstacle or standing.missing["own-process-numbers"])
-    from stagedoor.worker import private_root
+    from stagedoor.worker import own_root, private_root
 
-    assignment = standing.assignment
-    _refuse_exposure(assignment)
-    granted = grants.of(assignment)
-    _make_folders(assignment)
-    others = _fellow_hosts(assignment)
-    if others:
-        granted = replace(granted, readable=tuple(path for path in granted.readable if path != _HOSTS))
-    steps = private_root.plan(granted, _aliases(assignment))
-    user, group = assignment.uid or os.getuid(), assignment.uid or os.getgid()
-    texts = {
-        "/etc/passwd": f"root:x:0:0:root:/:/bin/false\nworker:x:{user}:{group}::{assignment.scratch}:/bin/sh\n",
-        "/etc/group": f"root:x:0:\nworker:x:{group}:\n",
-    }
-    if others:
-        texts[_HOSTS] = (Path(_HOSTS).read_text() if Path(_HOSTS).exists() else "") + others
-    private_root.enter(steps, texts, with_proc=True)
-
-
-def _fellow_hosts(assignment: Assignment) -> str:
-    """Lines of a file of hosts: all hosts of a job are on this machine."""
-    names: list[str] = assignment.spec.get("config", {}).get("resourceconfig", {}).get("hosts", [])
-    return f"\n127.0.0.1 {' '.join(names)}\n" if len(names) > 1 else ""
+    _refuse_exposure(standing.assignment)
+    if not standing.division.by_launcher:  # else bwrap has made it
+        made = own_root.of(standing.assignment)
+        private_root.enter(made.steps, made.texts, with_proc=True)
 
 
 def _refuse_exposure(assignment: Assignment) -> None:
     shown = grants.exposed(assignment.private)
     if shown is not None:
         raise Unavailable(f"{shown} lies in a folder that the runtime needs to read")
-
-
-def _aliases(assignment: Assignment) -> dict[str, str]:
-    """Names that lead into the scratch directory: where AWS has things, and what else must be writable."""
-    scratch = Path(assignment.scratch)
-    aliases = {"/tmp": scratch / "tmp", "/dev/shm": scratch / ".shm"}  # noqa: S108 - the workload's own
-    if assignment.kind == "function":
-        aliases["/var/task"] = scratch / "task"
-    elif assignment.kind == "job":
-        aliases["/opt/ml"] = scratch / "opt" / "ml"
-    else:
-        aliases["/opt/ml/model"] = scratch / "model"
-        aliases["/opt/ml/code"] = scratch / "code"
-    return {name: str(place) for name, place in aliases.items()}
-
-
-def _make_folders(assignment: Assignment) -> None:
-    for folder in map(Path, _aliases(assignment).values()):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        inside = folder.relative_to(assignment.scratch)
-        if os.geteuid() == 0:
-            owner = assignment.uid or 0
-            for part in (inside, *inside.parents[:-1]):
-                os.chown(Path(assignment.scratch, part), owner, owner)
 
 
 def _no_network(standing: Standing) -> None:
@@ -245,6 +208,8 @@ def _no_network(standing: Standing) -> None:
     _linux_only()
     if not standing.division.divided:
         raise Unavailable(standing.division.obstacle or standing.missing["own-process-numbers"])
+    if standing.division.by_launcher:
+        return
     import fcntl
     import socket
     import struct
@@ -321,7 +286,7 @@ def _dies_with_server(standing: Standing) -> None:
 
     parent = os.getppid()
     linux.die_with_parent(signal.SIGKILL)
-    if os.getppid() != parent or (standing.division.divided and parent != 0):
+    if os.getppid() != parent or (standing.division.divided and parent != standing.division.parent_pid):
         os._exit(1)
 
 
@@ -334,7 +299,7 @@ def _hidden_memory(_: Standing) -> None:
 
 def _landlock_files(standing: Standing) -> None:
     _linux_only()
-    from stagedoor.worker import landlock
+    from stagedoor.worker import landlock, own_root
 
     assignment = standing.assignment
     if "no-new-privileges" not in standing.rungs:
@@ -350,7 +315,7 @@ def _landlock_files(standing: Standing) -> None:
     paths += [(path, landlock.WRITE) for path in granted.writable]
     paths += [(path, landlock.DEVICE) for path in granted.devices]
     if "private-root" in standing.rungs:
-        paths += [(path, landlock.WRITE) for path in _aliases(assignment)]
+        paths += [(path, landlock.WRITE) for path in own_root.aliases(assignment)]
         paths += [("/proc", landlock.READ), *((path, landlock.READ) for path in granted.account_files)]
     else:
         paths += [(path, landlock.READ) for path in (*granted.proc_files, *granted.account_files)]
@@ -393,6 +358,7 @@ _RUNGS: tuple[tuple[str, Rung], ...] = (
     ("open-files-limit", _open_files),
     ("file-size-limit", _file_size),
     ("memory-limit", _memory),
+    ("bubblewrap", _bubblewrap),
     ("own-process-numbers", _own_process_numbers),
     ("private-root", _private_root),
     ("no-network", _no_network),

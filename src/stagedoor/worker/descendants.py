@@ -97,11 +97,12 @@ def _children() -> list[int]:
         return [
             pid
             for pid in map(int, filter(str.isdigit, (entry.name for entry in Path("/proc").iterdir())))
-            if _parent_of(pid) == me
+            if parent_of(pid) == me
         ]
 
 
-def _parent_of(pid: int) -> int | None:
+def parent_of(pid: int) -> int | None:
+    """The process that a process has for its parent; None for one that is gone. Linux only."""
     try:
         # The command in brackets may hold spaces and brackets itself: count from its last one.
         return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])

@@ -28,22 +28,30 @@ _FAILED = 70
 KILL = signal.SIGUSR1
 """What a keeper is sent to kill its workload; SIGKILL would hit the keeper, and nobody would hear how the workload ended."""
 
+LAUNCHER = 1
+"""The number of bwrap, waiting in the space that it has made."""
+
 _AWAITED = frozenset((*_RELAYED, KILL, signal.SIGCHLD))
 
 
 @dataclass(frozen=True, slots=True)
 class Division:
     """``divided``: this process is in a PID namespace of its own. ``obstacle`` says why not. ``in_user_namespace``: rights
-    that it has are rights in a user namespace of its own.
+    that it has are rights in a user namespace of its own. ``by_launcher``: bwrap has made them all, and a file system. ``parent_pid``: its
+    parent's number as it sees it.
     """
 
     divided: bool = False
     in_user_namespace: bool = False
     obstacle: str = ""
+    by_launcher: bool = False
+    parent_pid: int = 0
 
 
 def enter(assignment: Assignment, tell: int | None) -> Division:
-    """Divide, unless isolation is none or it is known to be impossible here."""
+    """Divide, unless isolation is none, it is known to be impossible here, or has been done."""
+    if assignment.launcher:
+        return launched(assignment, tell)
     wanted = assignment.isolation != "none" and "own-process-numbers" not in assignment.known_missing
     return divide(tell) if wanted else undivided(tell)
 
@@ -82,6 +90,28 @@ def divide(tell: int | None) -> Division:
     else:
         _keep(first, workload, tell)
     return Division(divided=True, in_user_namespace=in_user_namespace)
+
+
+def launched(assignment: Assignment, tell: int | None) -> Division:
+    """Go on as this process, which is in namespaces of its own already."""
+    _tell(tell, os.getpid())
+    own = namespaces()
+    if os.getppid() != LAUNCHER or own.get("pid") == assignment.namespaces.get("pid"):
+        return Division(obstacle=f"{assignment.launcher} has started it without a process space of its own")
+    return Division(
+        divided=True,
+        in_user_namespace=own.get("user") != assignment.namespaces.get("user"),
+        by_launcher=True,
+        parent_pid=LAUNCHER,
+    )
+
+
+def namespaces() -> dict[str, str]:
+    """The names of this process's user and PID namespaces; empty where there are none."""
+    try:
+        return {kind: str(Path("/proc/self/ns", kind).readlink()) for kind in ("user", "pid")}
+    except OSError:
+        return {}
 
 
 def undivided(tell: int | None) -> Division:

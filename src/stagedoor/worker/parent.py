@@ -22,10 +22,12 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from stagedoor.worker import descendants, division, preload, process
+from stagedoor.worker import bubblewrap, descendants, division, preload, process
 from stagedoor.worker.assignment import Assignment, RuntimeSetup
 
 _READ_BYTES = 256 * 1024
+# A spawned process overwrites its command line with a title: this is the room for it.
+_TITLE_ROOM = " " * 80
 
 
 def main(control_fd: int) -> int:
@@ -53,6 +55,7 @@ class Parent:
         self._workloads: dict[int, int] = {}  # pid of a process made here -> that of the workload behind it
         self._told_to_kill: set[int] = set()
         self._lifelines: dict[int, int] = {}  # pid of a spawned process -> the pipe that keeps it alive
+        self._launched: dict[int, bubblewrap.Launched] = {}  # pid of a bwrap -> what is behind it
         self._woken, waker = socket.socketpair()
         self._waker = waker
         self._woken.setblocking(False)
@@ -143,6 +146,9 @@ class Parent:
     def _signal(self, workload_id: str, number: int) -> None:
         for pid, assignment in self._alive.items():
             if assignment.id == workload_id:
+                if pid in self._launched:
+                    self._signal_launched(pid, number)
+                    return
                 is_keeper = self._workloads[pid] != pid
                 if number == signal.SIGKILL and is_keeper and pid not in self._told_to_kill:
                     # It kills the workload and still tells how that ended, should it be over already. Asked again, it is
@@ -160,6 +166,16 @@ class Parent:
                 except PermissionError:
                     pass  # macOS: the group's leader is a zombie
 
+    def _signal_launched(self, pid: int, number: int) -> None:
+        """Signal the workload behind the bwrap ``pid``, which would not pass it on. Asked to kill again, kill bwrap and so all behind it."""
+        if number != signal.SIGKILL or pid not in self._told_to_kill:
+            self._launched[pid].signal(number)
+        else:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(pid, signal.SIGKILL)
+        if number == signal.SIGKILL:
+            self._told_to_kill.add(pid)
+
     # Processes
 
     def _start(self, assignment: Assignment, output_fd: int) -> None:
@@ -167,7 +183,9 @@ class Parent:
         try:
             assert self._setup is not None
             listener = process.listen(assignment.address)
-            if self._setup.start == "fork":
+            if assignment.launcher:
+                pid = self._launch(self._setup, assignment, listener, output_fd)
+            elif self._setup.start == "fork":
                 pid = self._fork(assignment, listener, output_fd)
             else:
                 pid = self._spawn(self._setup, assignment, listener, output_fd)
@@ -216,33 +234,68 @@ class Parent:
     def _spawn(
         self, setup: RuntimeSetup, assignment: Assignment, listener: socket.socket | None, output_fd: int
     ) -> int:
-        reading, writing = os.pipe()
         told, telling = os.pipe()
-        listener_fd = None if listener is None else listener.fileno()
         try:
+            pid = self._execute(setup, assignment, listener, output_fd, telling)
+        except BaseException:
+            os.close(told)
+            raise
+        finally:
+            os.close(telling)
+        self._workloads[pid] = _told(told) or pid
+        return pid
+
+    def _launch(
+        self, setup: RuntimeSetup, assignment: Assignment, listener: socket.socket | None, output_fd: int
+    ) -> int:
+        """Spawn it under bwrap."""
+        told, telling = bubblewrap.telling_socket()
+        with told:
+            with telling:
+                pid = self._execute(setup, assignment, listener, output_fd, telling.fileno())
+            workload = bubblewrap.told_pid(told)
+        if workload is not None:
+            with contextlib.suppress(OSError):
+                self._launched[pid] = bubblewrap.Launched(workload)
+        self._workloads[pid] = workload or pid
+        return pid
+
+    def _execute(
+        self,
+        setup: RuntimeSetup,
+        assignment: Assignment,
+        listener: socket.socket | None,
+        output_fd: int,
+        telling: int,
+    ) -> int:
+        """Start a new Python, and tell it what to be."""
+        reading, writing = os.pipe()
+        listener_fd = None if listener is None else listener.fileno()
+        inherited = [reading, telling] if listener_fd is None else [reading, telling, listener_fd]
+        start = str(Path(__file__).with_name("start.py"))
+        command = [sys.executable, "-I", start, "child", str(reading), _TITLE_ROOM]
+        launch: bubblewrap.Launch | None = None
+        try:
+            if assignment.launcher:
+                launch = bubblewrap.Launch(assignment, command, assignment.environment)
+                command = launch.command
+                inherited += launch.descriptors
             child = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-I",
-                    str(Path(__file__).with_name("start.py")),
-                    "child",
-                    str(reading),
-                    " " * 80,
-                ],
+                command,
                 stdin=subprocess.DEVNULL,
                 stdout=output_fd,
                 stderr=output_fd,
-                pass_fds=[reading, telling] if listener_fd is None else [reading, telling, listener_fd],
-                env=assignment.environment,
+                pass_fds=inherited,
+                env={} if launch is not None else assignment.environment,
                 start_new_session=True,
             )
         except BaseException:
             os.close(writing)
-            os.close(told)
             raise
         finally:
             os.close(reading)
-            os.close(telling)
+            if launch is not None:
+                launch.close()
         child.returncode = 0  # reaped here, like every child, and not by Popen
         self._lifelines[child.pid] = writing
         order = {
@@ -250,13 +303,12 @@ class Parent:
             "assignment": assignment.as_json(),
             "listener_fd": listener_fd,
             "telling_fd": telling,
-            "parent_pid": os.getpid(),
+            "parent_pid": division.LAUNCHER if assignment.launcher else os.getpid(),
         }
         unsent = memoryview(json.dumps(order).encode() + b"\n")
         with contextlib.suppress(BrokenPipeError):  # it died already, and is reaped like any other
             while unsent:
                 unsent = unsent[os.write(writing, unsent) :]
-        self._workloads[child.pid] = _told(told) or child.pid
         return child.pid
 
     def _reap(self) -> None:
@@ -274,6 +326,10 @@ class Parent:
 
     def _ended(self, pid: int, assignment: Assignment, exit_code: int) -> None:
         descendants.kill_orphans(assignment.tag, frozenset(self._alive))
+        if (launched := self._launched.pop(pid, None)) is not None:
+            launched.bury()
+        if assignment.launcher:
+            exit_code = bubblewrap.exit_code(exit_code)
         self._workloads.pop(pid, None)
         self._told_to_kill.discard(pid)
         if (lifeline := self._lifelines.pop(pid, None)) is not None:
