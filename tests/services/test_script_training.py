@@ -118,9 +118,9 @@ def test_a_script_calls_the_services_with_its_role_unless_the_network_is_isolate
         at = urlsplit(os.environ.get("AWS_ENDPOINT_URL", "http://127.0.0.1:9"))
         try:
             socket.create_connection((at.hostname, at.port), 2).close()
-            print("reached", bool(os.environ.get("AWS_SESSION_TOKEN")))
+            print("reached", bool(os.environ.get("AWS_CONTAINER_AUTHORIZATION_TOKEN")))
         except OSError as error:
-            print("not reached", os.environ.get("AWS_SESSION_TOKEN"))
+            print("not reached", os.environ.get("AWS_CONTAINER_AUTHORIZATION_TOKEN"))
         try:
             socket.create_connection(("192.0.2.1", 80), 0.5)
         except OSError as error:

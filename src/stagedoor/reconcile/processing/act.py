@@ -174,9 +174,7 @@ class ProcessingJobs:
         stop: StopSignal,
     ) -> Left:
         """Run the instances' processes to their end."""
-        parts = await asyncio.to_thread(
-            programs.job_parts, document, self._access, document["ProcessingJobName"], run.key.region
-        )
+        parts = programs.job_parts(document, self._access, document["ProcessingJobName"], run.key.region)
         workloads = [
             self._workload(run, document, number, files[number], parts) for number in range(len(run.hosts))
         ]
@@ -192,7 +190,7 @@ class ProcessingJobs:
             runtime=parts.runtime,
             spec=instances.spec(document, parts, run.hosts[number], run.hosts),
             environment={
-                **parts.environment,
+                **parts.environment(run.workload_ids[number]),
                 "PROCESSING_JOB_NAME": document["ProcessingJobName"],
                 "PROCESSING_JOB_ARN": document["ProcessingJobArn"],
                 **document.get("Environment", {}),

@@ -234,9 +234,7 @@ class TrainingJobs:
         stop: StopSignal,
     ) -> Left:
         """Run the hosts' processes to their end. DownloadError when a pipe could not be filled."""
-        parts = await asyncio.to_thread(
-            programs.job_parts, document, self._access, document["TrainingJobName"], key.region
-        )
+        parts = programs.job_parts(document, self._access, document["TrainingJobName"], key.region)
         options = parts.options | _options(document, attempt.hosts, inputs.files)
         parts = replace(parts, options=options)
         workloads = [
@@ -282,7 +280,7 @@ class TrainingJobs:
                 "pack_output": artifacts.packs_itself(document, host_count),
             },
             environment={
-                **parts.environment,
+                **parts.environment(attempt.workload_ids[number]),
                 "OMP_WAIT_POLICY": "PASSIVE",  # see engine.runtimes; for processes that are not forked
                 "TRAINING_JOB_NAME": document["TrainingJobName"],
                 "TRAINING_JOB_ARN": document["TrainingJobArn"],
