@@ -320,7 +320,7 @@ class Application:
             mode=mode,
             private=[data],
             memory_max_bytes=settings.workload_memory_max_bytes,
-            environments=Environments(data / "environments"),
+            environments=Environments(data / "environments", settings.environments_max_bytes),
         )
 
     def _in_background(self, work: Callable[[], object]) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stagedoor.engine.interface import Workload
+from stagedoor.engine.interface import Engine, RuntimeUnavailableError, Workload
 from stagedoor.reconcile.role_access import RoleAccess
 from stagedoor.store import objects_io
 from stagedoor.store.contents import ContentDamagedError, Contents
@@ -22,6 +22,7 @@ _ENTRIES = {
     "script": "stagedoor.worker.script_training:train",
     "command": "stagedoor.worker.container_entry:run",
 }
+_ROUNDS_AT_MOST = 4
 _SERVING = "stagedoor.worker.script_serving"
 # Where there is no network, pip shall say at once that a package is not there.
 _NO_PACKAGES = {"PIP_NO_INDEX": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
@@ -38,9 +39,18 @@ def of(document: Mapping[str, Any]) -> Program | None:
     return document.get("program")
 
 
-def prepared(program: Mapping[str, Any], runtime: str) -> Program:
-    """The same program, in the environment that was made for its requirements."""
-    return {**program, "prepared": runtime}
+async def prepared(program: Mapping[str, Any], engine: Engine, requirements: str) -> Program:
+    """The same program, in an environment that is made for its requirements. EngineError.
+
+    It may find then that it needs more: packages that are built say what they require.
+    """
+    rounds: int = program.get("rounds", 0) + 1
+    if rounds > _ROUNDS_AT_MOST:
+        raise RuntimeUnavailableError(
+            f"InstallRequirementsError: an environment was made {_ROUNDS_AT_MOST} times, and each time more was required"
+        )
+    ready = await engine.prepare(program["runtime"], requirements)
+    return {**program, "prepared": ready, "preparedFor": requirements, "rounds": rounds}
 
 
 def runtime(program: Mapping[str, Any]) -> str:
@@ -71,7 +81,7 @@ def job_parts(document: Mapping[str, Any], access: RoleAccess | None, name: str,
     options = {
         "framework": program["runtime"],
         "version": program["version"],
-        "is_prepared": "prepared" in program,
+        "prepared_for": program.get("preparedFor"),
         "command": program.get("command", []),
     }
     entry = _ENTRIES[program["kind"]]
@@ -155,7 +165,7 @@ def model_workload(
             "options": {
                 "framework": program["runtime"],
                 "version": program["version"],
-                "is_prepared": "prepared" in program,
+                "prepared_for": program.get("preparedFor"),
                 "source": SOURCE_FILE if SOURCE_FILE in files else "",
             },
             "max_batch_count": 1,  # the user's functions take one request each

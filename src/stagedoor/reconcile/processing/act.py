@@ -145,12 +145,11 @@ class ProcessingJobs:
         )
         outputs = Outputs(document, stores.objects, stores.contents, self._clock)
         left = await self._process(run, document, files, outputs, stop)
-        if left.requirements and stop.cause is None:
+        while left.requirements and stop.cause is None:
             await self._hosts.clear(run.workload_ids)
-            program = document["program"]
-            ready = await stop.unless_set(self._engine.prepare(program["runtime"], left.requirements))
-            prepared = document | {"program": programs.prepared(program, ready)}
-            left = await self._process(run, prepared, files, outputs, stop)
+            preparing = programs.prepared(document["program"], self._engine, left.requirements)
+            document = document | {"program": await stop.unless_set(preparing)}
+            left = await self._process(run, document, files, outputs, stop)
         # A program that failed has its outputs only where they were to be seen while it ran.
         succeeded = [
             end.scratch

@@ -189,10 +189,10 @@ class TrainingJobs:
         inputs = _Inputs(files, copies, kept)
         async with metrics.flowing():
             left = await self._train(key, document, attempt, inputs, places, stop)
-            if program is not None and left.requirements and stop.cause is None:
+            while program is not None and left.requirements and stop.cause is None:
                 await self._hosts.clear(attempt.workload_ids)
-                ready = await stop.unless_set(self._engine.prepare(program["runtime"], left.requirements))
-                document = document | {"program": programs.prepared(program, ready)}
+                program = await stop.unless_set(programs.prepared(program, self._engine, left.requirements))
+                document = document | {"program": program}
                 left = await self._train(key, document, attempt, inputs, places, stop)
         await asyncio.to_thread(metrics.collect)
         if stop.cause is None and left.failed:

@@ -141,17 +141,18 @@ class TransformJobs:
         model = document["model"]
         worker = self._worker(key, workload_id, document, model, files)
         try:
-            try:
-                channel = await stop.unless_set(worker.start(place, self._start_timeout_s))
-            except WorkerStartError as error:
-                program = programs.of(model)
-                if program is None or not error.requirements:
-                    raise
-                await worker.end()
-                ready = await stop.unless_set(self._engine.prepare(program["runtime"], error.requirements))
-                model = model | {"program": programs.prepared(program, ready)}
-                worker = self._worker(key, workload_id, document, model, files)
-                channel = await stop.unless_set(worker.start(place, self._start_timeout_s))
+            while True:
+                try:
+                    channel = await stop.unless_set(worker.start(place, self._start_timeout_s))
+                    break
+                except WorkerStartError as error:
+                    program = programs.of(model)
+                    if program is None or not error.requirements:
+                        raise
+                    await worker.end()
+                    preparing = programs.prepared(program, self._engine, error.requirements)
+                    model = model | {"program": await stop.unless_set(preparing)}
+                    worker = self._worker(key, workload_id, document, model, files)
             processing = DataProcessing.of(document)
             transformed: list[Source] = []
             pipeline = Pipeline(
