@@ -92,7 +92,7 @@ lock: | $(UV)
 	printf 'sagemaker==1.72.0\nprotobuf==3.20.3\n' | $(COMPILE) --no-config - --output-file requirements/sagemaker-v1.txt
 	echo 'sagemaker>=3,<4' | $(COMPILE) --no-config - --output-file requirements/sagemaker-v3.txt
 	echo 'sagemaker>=2.257,<3' | $(COMPILE) --no-config - --output-file requirements/sagemaker-v2.txt
-	printf 'scikit-learn\npandas\n' | $(COMPILE) --no-config - --output-file requirements/sklearn.txt
+	printf 'scikit-learn\npandas\nsetuptools\n' | $(COMPILE) --no-config - --output-file requirements/sklearn.txt
 	echo uv | $(COMPILE) --no-config - --output-file requirements/uv.txt
 	@if grep -nE '(://|^-)' requirements/*.txt; then echo "an address got into a requirements file" >&2; exit 1; fi
 

@@ -51,6 +51,7 @@ from stagedoor.reconcile.training.act import TrainingJobs, TrainingStores
 from stagedoor.reconcile.transform.act import TransformJobs, TransformStores
 from stagedoor.reconcile.tuning.act import TuningReconciler
 from stagedoor.reconcile.worker_logs import WorkerLogs
+from stagedoor.services import container_credentials
 from stagedoor.services.call import House
 from stagedoor.services.denial_notices import DenialNotices, Selection
 from stagedoor.services.denials import Denials
@@ -240,7 +241,7 @@ class Application:
             mode=mode,
             private=[data],
             memory_max_bytes=settings.workload_memory_max_bytes,
-            environments=Environments(data / "environments"),
+            environments=Environments(data / "environments", settings.environments_max_bytes),
         )
 
     def _in_background(self, work: Callable[[], object]) -> None:
@@ -296,7 +297,7 @@ class Application:
         logs = WorkerLogs(house.function_pools.log_writer, self._clock)
         model_files = ModelFiles(settings.data / "models", house.objects, house.contents)
         access = RoleAccess(
-            house.principals.role_credentials, self._local, settings.allow_network, self._clock
+            house.credential_grants, self._local, container_credentials.PATH, settings.allow_network
         )
         endpoints = EndpointReconciler(
             records,
@@ -329,8 +330,8 @@ class Application:
 
         def on_exit(workload_id: str, exit_code: int) -> None:
             house.function_pools.on_exit(workload_id, exit_code)
-            for reconciler in (endpoints, *jobs):
-                reconciler.worker_exited(workload_id, exit_code)
+            for listener in (access, endpoints, *jobs):
+                listener.worker_exited(workload_id, exit_code)
 
         await engine.open(on_output, on_exit)
         self._closing.push_async_callback(engine.close)

@@ -110,6 +110,11 @@ class Settings:
         "`sklearn`, `pytorch`, `huggingface` and `xgboost`; a runtime that is not named is the server's own Python.",
         "",
     )
+    environments_max_bytes: int = _doc(
+        "How large the environments that were made for requirements.txt may be together; beyond it those that nobody uses are removed, "
+        "the least recently used first. 0: without a limit.",
+        20 * 1024**3,
+    )
     job_cores: int = _doc(
         "Cores that jobs share; a job has as many as its instances have vCPUs. 0: all of the machine.", 0
     )

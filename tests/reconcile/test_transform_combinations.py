@@ -262,6 +262,83 @@ def test_every_way_to_filter_and_join_json_lines(tmp_path: Path) -> None:
     play(tmp_path, Behaviour(answer=sums), story)
 
 
+def answer_in_what_is_asked_for(meta: Mapping[str, Any], body: bytes) -> Answer:
+    """The sums of the rows in the format of Accept: rows, one JSON object for all, or a line of JSON for each."""
+    if meta["content_type"] == "text/csv":
+        found = [sum(int(each) for each in row.split(",")[1:]) for row in body.decode().splitlines()]
+    else:
+        found = [_total(json.loads(row)) for row in body.splitlines()]
+    accept = str(meta["accept"])
+    answers = {
+        "text/csv": "".join(f"{each}\n" for each in found),
+        "application/json": json.dumps({"sums": found}, indent=1),
+        "application/json;bare": json.dumps(found),
+        "application/jsonlines": "".join(json.dumps({"sum": each}) + "\n" for each in found),
+    }
+    return {"content_type": accept.partition(";")[0]}, answers[accept].encode()
+
+
+def model_of_a_join(given: str, accept: str, strategy: str) -> list[Any] | str:
+    """The lines of the output, or why there is none: what is joined to a record is read in the record's format."""
+    sums = [sum(each for each in row if isinstance(each, int)) for row in ROWS]
+    one_by_one = strategy == "SingleRecord"
+    if given == "text/csv":
+        if accept == "text/csv":
+            return [f"{','.join(map(str, row))},{each}" for row, each in zip(ROWS, sums, strict=True)]
+        if accept != "application/json;bare":
+            return 'Failed to parse output from the algorithm as CSV: bare " in non quoted field'
+        if one_by_one:
+            return [f"{','.join(map(str, row))},[{each}]" for row, each in zip(ROWS, sums, strict=True)]
+        return "the model gave 1 outputs for 3 records"
+    if accept.startswith("application/json") and accept != "application/jsonlines" and not one_by_one:
+        return "the model gave 1 outputs for 3 records"
+    shapes: dict[str, Callable[[int], Any]] = {
+        "text/csv": lambda each: each,
+        "application/json": lambda each: {"sums": [each]},
+        "application/json;bare": lambda each: [each],
+        "application/jsonlines": lambda each: {"sum": each},
+    }
+    return [
+        {"id": row[0], "features": row[1:], "SageMakerOutput": shapes[accept](each)}
+        for row, each in zip(ROWS, sums, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("given", ["text/csv", "application/json", "application/jsonlines"])
+def test_every_format_of_records_joined_to_every_format_of_answers(tmp_path: Path, given: str) -> None:
+    accepts = ("text/csv", "application/json", "application/json;bare", "application/jsonlines")
+    ways = list(itertools.product(accepts, ("SingleRecord", "MultiRecord")))
+    rows = [",".join(map(str, row)) for row in ROWS]
+    if given != "text/csv":
+        rows = [json.dumps({"id": row[0], "features": row[1:]}) for row in ROWS]
+
+    async def story(house: House) -> None:
+        house.put("in/rows", "".join(f"{row}\n" for row in rows).encode())
+        keys = []
+        for number, (accept, strategy) in enumerate(ways):
+            place = f"s3://{BUCKET}/out/{number}"
+            members = {
+                "TransformInput": source(ContentType=given),
+                "TransformOutput": {"S3OutputPath": place, "AssembleWith": "Line", "Accept": accept},
+                "DataProcessing": {"JoinSource": "Input"},
+                "BatchStrategy": strategy,
+            }
+            keys.append(house.insert(KIND, f"job-{number}", document(house, f"job-{number}", **members)))
+        await all_ended(house, keys)
+        for number, way in enumerate(ways):
+            done, expected = house.document(keys[number]), model_of_a_join(given, *way)
+            if isinstance(expected, str):
+                assert done["TransformJobStatus"] == "Failed", way
+                assert expected in done["FailureReason"], way
+                assert house.read(f"out/{number}/rows.out") is None
+                continue
+            assert done["TransformJobStatus"] == "Completed", (way, done)
+            lines = (house.read(f"out/{number}/rows.out") or b"").decode().splitlines()
+            assert (lines if given == "text/csv" else [json.loads(line) for line in lines]) == expected, way
+
+    play(tmp_path, Behaviour(answer=answer_in_what_is_asked_for), story)
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [

@@ -139,8 +139,30 @@ def test_assembling_ends_each_answer_with_one_newline(assemble: str, output: byt
             "text/csv",
             "1 outputs for 2 records",
         ),
-        ("text/csv", {"JoinSource": "Input"}, [b"1\n"], b"{}", "application/json", "ask for text/csv"),
-        ("application/json", {"JoinSource": "Input"}, [b"{}"], b"1\n", "text/csv", "ask for JSON lines"),
+        (
+            "text/csv",
+            {"JoinSource": "Input"},
+            [b"1\n"],
+            b'{\n    "predictions": [[1.5]]\n}',
+            "application/json",
+            'Failed to parse output from the algorithm as CSV: bare " in non quoted field found near:     "predictions"',
+        ),
+        (
+            "text/csv",
+            {"InputFilter": "$[0]", "JoinSource": "Input"},
+            [b'a ""b"",1\n'],
+            b"1\n",
+            "text/csv",
+            'Failed to parse input as CSV: bare " in non quoted field found near: a ""b""',
+        ),
+        (
+            "application/json",
+            {"JoinSource": "Input"},
+            [b"{}"],
+            b"1,2\n",
+            "text/csv",
+            "Failed to parse output from the algorithm as JSON",
+        ),
         ("text/csv", {"OutputFilter": "$.a"}, [b"1\n"], b"1\n", "text/csv", "does not select columns"),
         ("text/csv", {"OutputFilter": "$[4]"}, [b"1\n"], b"1\n", "text/csv", "does not have"),
         (
@@ -151,7 +173,14 @@ def test_assembling_ends_each_answer_with_one_newline(assemble: str, output: byt
             "image/png",
             "only CSV, JSON and JSON lines",
         ),
-        ("application/json", {"OutputFilter": "$.a"}, [b"1"], b"{", "application/json", "not JSON"),
+        (
+            "application/json",
+            {"OutputFilter": "$.a"},
+            [b"1"],
+            b"{",
+            "application/json",
+            "Failed to parse output",
+        ),
     ],
 )
 def test_what_cannot_be_joined_fails_the_object(

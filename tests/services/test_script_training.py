@@ -1,7 +1,9 @@
 """Training with a script of one's own, as boto3 and the SDKs v1, v2 (script mode) and v3 (a container's command) ask for it."""
 
+import io
 import json
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -118,9 +120,9 @@ def test_a_script_calls_the_services_with_its_role_unless_the_network_is_isolate
         at = urlsplit(os.environ.get("AWS_ENDPOINT_URL", "http://127.0.0.1:9"))
         try:
             socket.create_connection((at.hostname, at.port), 2).close()
-            print("reached", bool(os.environ.get("AWS_SESSION_TOKEN")))
+            print("reached", bool(os.environ.get("AWS_CONTAINER_AUTHORIZATION_TOKEN")))
         except OSError as error:
-            print("not reached", os.environ.get("AWS_SESSION_TOKEN"))
+            print("not reached", os.environ.get("AWS_CONTAINER_AUTHORIZATION_TOKEN"))
         try:
             socket.create_connection(("192.0.2.1", 80), 0.5)
         except OSError as error:
@@ -300,14 +302,91 @@ def test_requirements_are_installed_once_and_kept(bench: Workbench, table: None)
     assert list((bench.server.data / "environments").iterdir()) == environments
 
 
+def package(name: str, **members: str) -> str:
+    """A setup.py."""
+    given = "".join(f", {member}={value}" for member, value in members.items())
+    return f"from setuptools import setup\nsetup(name={name!r}, version='1.0'{given})\n"
+
+
+def wheel(name: str, text: str, requires: str = "") -> bytes:
+    """A wheel with one module."""
+    module = name.replace("-", "_")
+    info = f"{module}-1.0.dist-info"
+    needs = f"Requires-Dist: {requires}\n" if requires else ""
+    files = {
+        f"{module}.py": text,
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n{needs}",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    files[f"{info}/RECORD"] = "".join(f"{each},,\n" for each in (*files, f"{info}/RECORD"))
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as target:
+        for each, content in files.items():
+            target.writestr(each, content)
+    return buffer.getvalue()
+
+
+def test_a_source_with_a_setup_py_is_installed_with_what_it_requires(bench: Workbench, table: None) -> None:
+    files = {
+        "setup.py": package(
+            "mine",
+            packages="['mine']",
+            package_dir="{'': 'src'}",
+            py_modules="['train']",
+            install_requires="['stagedoor-probe']",
+        ),
+        "src/mine/__init__.py": "text = 'my own'\n",
+        "src/train.py": "",
+        "train.py": "import mine, stagedoor_probe\nprint(mine.text, stagedoor_probe.text, mine.__file__)\n",
+    }
+    job = bench.ran("packed", files)
+    assert job["TrainingJobStatus"] == "Completed", job
+    printed = bench.training_log("packed")
+    assert "my own installed" in printed
+    assert "python -m train" in printed
+
+
+def test_requirements_name_what_lies_in_the_source(bench: Workbench, table: None) -> None:
+    files = {
+        "requirements.txt": "-r more/base.txt\n-e ./lib\n--find-links wheels\nchained\n",
+        "more/base.txt": "stagedoor-probe<2 # from the index\n-c limits.txt\n./../wheels/alone-1.0-py3-none-any.whl\n",
+        "more/limits.txt": "stagedoor-probe==1.0\n",
+        "lib/setup.py": package("lib", py_modules="['lib']"),
+        "lib/lib.py": "text = 'built'\n",
+        "wheels/alone-1.0-py3-none-any.whl": wheel("alone", "text = 'alone'"),
+        "wheels/chained-1.0-py3-none-any.whl": wheel("chained", "text = 'chained'", "linked"),
+        "wheels/linked-1.0-py3-none-any.whl": wheel("linked", "text = 'linked'"),
+        "train.py": "import alone, chained, lib, linked, stagedoor_probe\n"
+        "print(alone.text, chained.text, lib.text, linked.text, stagedoor_probe.text)\n",
+    }
+    job = bench.ran("local", files)
+    assert job["TrainingJobStatus"] == "Completed", job
+    assert "alone chained built linked installed" in bench.training_log("local")
+
+
+def test_a_package_that_cannot_be_built_fails_the_job_with_the_end_of_what_it_printed(
+    bench: Workbench, table: None
+) -> None:
+    job = bench.ran("unbuilt", {"setup.py": "raise RuntimeError('not today')\n", "train.py": "print('ran')"})
+    assert job["TrainingJobStatus"] == "Failed"
+    assert job["FailureReason"].startswith("ClientError: InstallRequirementsError: ")
+    assert "not today" in job["FailureReason"]
+    assert left_behind(bench) == ([], [])
+
+
 @pytest.mark.parametrize(
     ("requirements", "text"),
     [
         ("no-such-package-of-stagedoor==99.1\n", "no-such-package-of-stagedoor"),
         ("--extra-index-url https://packages.invalid/simple\n", "is not supported"),
         ("-r /etc/passwd\n", "is not supported"),
+        ("-r more.txt\n", "the source has no more.txt"),
+        ("./local-folder\n", "asks for local-folder, which is not in the source"),
+        (
+            "stagedoor-probe==1.0 --hash=sha256:" + "0" * 64 + "\n",
+            "Hash mismatch for `stagedoor-probe==1.0`",
+        ),
         ("thing @ https://packages.invalid/thing.whl\n", "is not supported"),
-        ("./local-folder\n", "is not supported"),
     ],
 )
 def test_requirements_that_cannot_be_had_are_said(

@@ -88,6 +88,8 @@ class LocalEngine:
         self._runtimes = default_runtimes() if runtimes is None else dict(runtimes)
         self._parents = self._parents_of(self._runtimes)
         self._environments = environments
+        if environments is not None:
+            environments.in_use = lambda: {run.packages for run in self._runs.values() if run.packages}
         self._probes: dict[tuple[Path, tuple[Path, ...]], asyncio.Task[Isolation]] = {}
         self._runs: dict[str, _Run] = {}
         self._count = 0

@@ -22,7 +22,7 @@ from stagedoor.front.body_limits import BodyLimit
 from stagedoor.front.held_answers import HeldAnswers
 from stagedoor.front.verified_body import VerifiedBody
 from stagedoor.http.message import BodyTooLargeError, Request, Response
-from stagedoor.services import registry
+from stagedoor.services import container_credentials, registry
 from stagedoor.services.call import Call, House
 from stagedoor.services.denials import Denials
 from stagedoor.services.lambda_ import code_links
@@ -103,6 +103,8 @@ class SignedListener:
                 response = await self._in_thread(s3_cors.preflight, self._house, request)
             elif request.path.startswith(code_links.PREFIX) and request.method in ("GET", "HEAD"):
                 response = await self._in_thread(code_links.package, self._house, request)
+            elif request.path == container_credentials.PATH and request.method == "GET":
+                response = await self._in_thread(container_credentials.answer, self._house, request)
             else:
                 response = await self._operate(exchange)
         except RefusedError as error:

@@ -5,12 +5,12 @@ is what ``services.sagemaker.programs`` made of the request. A workload that fin
 the environment is made by the engine, and the same program is started again in it (``prepared``).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stagedoor.engine.interface import Workload
+from stagedoor.engine.interface import Engine, RuntimeUnavailableError, Workload
 from stagedoor.reconcile.role_access import RoleAccess
 from stagedoor.store import objects_io
 from stagedoor.store.contents import ContentDamagedError, Contents
@@ -22,9 +22,8 @@ _ENTRIES = {
     "script": "stagedoor.worker.script_training:train",
     "command": "stagedoor.worker.container_entry:run",
 }
+_ROUNDS_AT_MOST = 4
 _SERVING = "stagedoor.worker.script_serving"
-_MODEL_CREDENTIALS_S = 7 * 86_400.0
-_SPARE_S = 3600.0
 # Where there is no network, pip shall say at once that a package is not there.
 _NO_PACKAGES = {"PIP_NO_INDEX": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
 
@@ -40,9 +39,18 @@ def of(document: Mapping[str, Any]) -> Program | None:
     return document.get("program")
 
 
-def prepared(program: Mapping[str, Any], runtime: str) -> Program:
-    """The same program, in the environment that was made for its requirements."""
-    return {**program, "prepared": runtime}
+async def prepared(program: Mapping[str, Any], engine: Engine, requirements: str) -> Program:
+    """The same program, in an environment that is made for its requirements. EngineError.
+
+    It may find then that it needs more: packages that are built say what they require.
+    """
+    rounds: int = program.get("rounds", 0) + 1
+    if rounds > _ROUNDS_AT_MOST:
+        raise RuntimeUnavailableError(
+            f"InstallRequirementsError: an environment was made {_ROUNDS_AT_MOST} times, and each time more was required"
+        )
+    ready = await engine.prepare(program["runtime"], requirements)
+    return {**program, "prepared": ready, "preparedFor": requirements, "rounds": rounds}
 
 
 def runtime(program: Mapping[str, Any]) -> str:
@@ -52,36 +60,40 @@ def runtime(program: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class JobParts:
-    """What of a job's workload depends on its program: for a built-in algorithm, on that."""
+    """What of a job's workloads depends on its program: for a built-in algorithm, on that.
+
+    ``environment`` gives the variables of the workload with an id.
+    """
 
     runtime: str
     entry: str
     options: dict[str, Any]
-    environment: dict[str, str]
+    environment: Callable[[str], dict[str, str]]
     connect_ports: tuple[int, ...] | None
 
 
 def job_parts(document: Mapping[str, Any], access: RoleAccess | None, name: str, region: str) -> JobParts:
-    """For a training or processing job's record; ``name`` is the job's. Blocks."""
+    """For a training or processing job's record; ``name`` is the job's."""
     program = of(document)
     if program is None:
         algorithm = document["algorithm"]
-        return JobParts(algorithm, f"{algorithm}_training:train", {}, {"AWS_REGION": region}, ())
+        return JobParts(algorithm, f"{algorithm}_training:train", {}, lambda _: {"AWS_REGION": region}, ())
     options = {
         "framework": program["runtime"],
         "version": program["version"],
-        "is_prepared": "prepared" in program,
+        "prepared_for": program.get("preparedFor"),
         "command": program.get("command", []),
     }
     entry = _ENTRIES[program["kind"]]
     if not program["network"] or access is None:
         alone = {"AWS_REGION": region, "AWS_DEFAULT_REGION": region, **_NO_PACKAGES}
-        return JobParts(runtime(program), entry, options, alone, ())
-    limit_s = float(document["StoppingCondition"]["MaxRuntimeInSeconds"])
-    variables = access.variables(document["RoleArn"], region, limit_s + _SPARE_S)
+        return JobParts(runtime(program), entry, options, lambda _: alone, ())
     ports = access.connect_ports(name)
-    if ports is not None:
-        variables |= _NO_PACKAGES
+    without = {} if ports is None else _NO_PACKAGES
+
+    def variables(workload_id: str) -> dict[str, str]:
+        return access.variables(workload_id, document["RoleArn"], region) | without
+
     return JobParts(runtime(program), entry, options, variables, ports)
 
 
@@ -118,7 +130,7 @@ def model_workload(
     region: str,
     threads: int = 1,
 ) -> Workload:
-    """A model's worker: its algorithm, or the user's script. ``model`` has ``algorithm`` and maybe ``program``. Blocks.
+    """A model's worker: its algorithm, or the user's script. ``model`` has ``algorithm`` and maybe ``program``.
 
     ``files``: ``model.tar.gz`` and, where the program's source is elsewhere, ``source.tar.gz``.
     """
@@ -140,7 +152,7 @@ def model_workload(
     variables: dict[str, str] = {}
     ports: tuple[int, ...] | None = ()
     if access is not None and program["network"]:
-        variables = access.variables(program.get("role"), region, _MODEL_CREDENTIALS_S)
+        variables = access.variables(workload_id, program.get("role"), region)
         ports = access.connect_ports(name)
     return Workload(
         id=workload_id,
@@ -153,7 +165,7 @@ def model_workload(
             "options": {
                 "framework": program["runtime"],
                 "version": program["version"],
-                "is_prepared": "prepared" in program,
+                "prepared_for": program.get("preparedFor"),
                 "source": SOURCE_FILE if SOURCE_FILE in files else "",
             },
             "max_batch_count": 1,  # the user's functions take one request each

@@ -4,40 +4,39 @@ Place in the flow: jobs and models that run the user's code (``programs``) start
 one.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from urllib.parse import urlsplit
 
-from stagedoor.authz.session_tokens import Credentials
-from stagedoor.domain.clock import Clock
-
-CredentialsOf = Callable[[str, str, float, int], Credentials]
-"""``(role_arn, session_name, now, duration_s)``; raises when there is no such role."""
+from stagedoor.authz.credential_grants import CredentialGrants
 
 SESSION_NAME = "SageMaker"
 
 
 @dataclass(frozen=True, slots=True)
 class RoleAccess:
-    """``endpoint_url`` is the signed listener. ``allow_network`` names the jobs and models that may go anywhere."""
+    """``endpoint_url`` is the signed listener, which answers at ``credentials_path``, too. ``allow_network`` names the jobs and models
+    that may go anywhere.
+    """
 
-    credentials_of: CredentialsOf
+    grants: CredentialGrants
     endpoint_url: str
+    credentials_path: str
     allow_network: str
-    clock: Clock
 
-    def variables(self, role_arn: str | None, region: str, duration_s: float) -> dict[str, str]:
-        """What boto3 reads. Without a role there are no credentials. Blocks."""
+    def variables(self, workload_id: str, role_arn: str | None, region: str) -> dict[str, str]:
+        """What boto3 reads. Without a role there are no credentials; else they are renewed until the workload's end."""
         found = {"AWS_REGION": region, "AWS_DEFAULT_REGION": region, "AWS_ENDPOINT_URL": self.endpoint_url}
         if role_arn is not None:
-            given = self.credentials_of(role_arn, SESSION_NAME, self.clock.now(), int(duration_s))
             found |= {
-                "AWS_ACCESS_KEY_ID": given.access_key_id,
-                "AWS_SECRET_ACCESS_KEY": given.secret_access_key,
-                "AWS_SESSION_TOKEN": given.session_token,
+                "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{self.endpoint_url}{self.credentials_path}",
+                "AWS_CONTAINER_AUTHORIZATION_TOKEN": self.grants.grant(workload_id, role_arn, SESSION_NAME),
             }
         return found
+
+    def worker_exited(self, workload_id: str, exit_code: int) -> None:
+        """An ``engine.interface.ExitListener``: what has ended gets no credentials any more."""
+        self.grants.revoke(workload_id)
 
     def connect_ports(self, name: str) -> tuple[int, ...] | None:
         """Where a workload with this name may connect to: the signed listener, or anywhere (None)."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from stagedoor.authz.caller import Caller
+from stagedoor.authz.credential_grants import CredentialGrants
 from stagedoor.authz.session_tokens import SessionTokens
 from stagedoor.domain.arns import Arn
 from stagedoor.domain.clock import Clock
@@ -48,6 +49,7 @@ class House:
     function_pools: FunctionPools
     try_method: TryMethod | None = None
     role_activity: RoleActivity | None = None
+    credential_grants: CredentialGrants = field(default_factory=CredentialGrants)
 
 
 @dataclass(frozen=True, slots=True)

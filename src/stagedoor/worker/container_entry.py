@@ -13,8 +13,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
-from stagedoor.worker import script_source, script_variables, user_program
+from stagedoor.worker import (
+    script_packages,
+    script_requirements,
+    script_source,
+    script_variables,
+    user_program,
+)
 from stagedoor.worker.job import CONTAINER_ROOT, Job, JobFailed
+from stagedoor.worker.script_requirements import REQUIREMENTS, Requirements
 from stagedoor.worker.script_training import STOP_GRACE_S
 
 _SOURCE_ARCHIVE = "sourcedir.tar.gz"
@@ -75,19 +82,21 @@ def _require_place(job: Job) -> None:
 
 
 def _want_environment(job: Job) -> None:
-    is_prepared = bool(job.options.get("is_prepared"))
-    for text in _requirements(job):
-        script_source.want_environment(text, is_prepared=is_prepared)
+    wanted = Requirements()
+    for source, name in _sources(job):
+        wanted.add(script_requirements.read(source, name))
+    script_packages.want(wanted, job.options.get("prepared_for"))
 
 
-def _requirements(job: Job) -> Iterator[str | None]:
+def _sources(job: Job) -> Iterator[tuple[script_requirements.Source, str]]:
+    """Where the SDKs put a requirements file, and its name."""
     code = job.root / "input" / "data" / "code"
-    yield script_source.requirements_in(code, _named_requirements(job.root) or script_source.REQUIREMENTS)
+    yield script_requirements.in_folder(code), _named_requirements(job.root) or REQUIREMENTS
     for folder in cast("list[str]", job.options.get("folders", [])):
-        yield script_source.requirements_in(job.root / folder)
+        yield script_requirements.in_folder(job.root / folder), REQUIREMENTS
         archive = job.root / folder / _SOURCE_ARCHIVE
         if archive.is_file():
-            yield script_source.requirements_in_archive(archive)
+            yield script_requirements.in_archive(archive), REQUIREMENTS
 
 
 def _named_requirements(root: Path) -> str:

@@ -15,7 +15,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
 
-from stagedoor.worker import script_codecs, script_handlers, script_source, script_variables
+from stagedoor.worker import (
+    script_codecs,
+    script_handlers,
+    script_packages,
+    script_requirements,
+    script_source,
+    script_variables,
+)
 from stagedoor.worker.job import CONTAINER_ROOT
 from stagedoor.worker.model import Fault, Model, Request, Result
 from stagedoor.worker.script_codecs import UnsupportedFormatError
@@ -82,9 +89,10 @@ def load(spec: ModelSpec, model_dir: Path) -> Model:
     scratch = model_dir.parent
     code = _code_folder(scratch, model_dir, str(options.get("source") or ""))
     if code is not None:
-        script_source.want_environment(
-            script_source.requirements_in(code), is_prepared=bool(options.get("is_prepared"))
-        )
+        wanted = script_requirements.read(script_requirements.in_folder(code))
+        target = scratch / script_packages.FOLDER
+        packages = script_packages.ready(wanted, code, target, options.get("prepared_for"))
+        sys.path[:0] = map(str, packages)
     framework = str(options.get("framework", "python"))
     print(script_source.version_line(framework, str(options.get("version", ""))))
     shown_model = _place(model_dir, "model")

@@ -1,4 +1,4 @@
-"""The user's source in script mode: where it comes from, its program, its requirements, and the Python it asks for.
+"""The user's source in script mode: where it comes from, its program, and the Python it asks for.
 
 Place in the flow: ``script_training``, ``script_serving`` and ``container_entry`` prepare the folder that the user's code runs in. Archives
 are opened here, in the confined process, never in the server.
@@ -11,15 +11,11 @@ import shlex
 import shutil
 import sys
 import sysconfig
-import tarfile
 from collections.abc import Iterable
 from pathlib import Path
 
 from stagedoor.worker import archives
-from stagedoor.worker.job import EnvironmentWanted, JobFailed
-from stagedoor.worker.specs import MAX_REQUIREMENTS_BYTES
 
-REQUIREMENTS = "requirements.txt"
 _MAX_SOURCE_BYTES = 8 * 1024**3
 _LARGEST_COPY_BYTES = 64 * 1024 * 1024
 _DISTRIBUTIONS: dict[str, tuple[str, ...]] = {
@@ -42,39 +38,6 @@ def unpack(archive: Path, folder: Path) -> None:
     """Put a source archive's files into ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
     archives.extract_tar(archive, folder, max_bytes=_MAX_SOURCE_BYTES)
-
-
-def want_environment(text: str | None, *, is_prepared: bool) -> None:
-    """EnvironmentWanted when there are requirements, and this process's environment was not made for them."""
-    if text is not None and text.strip() and not is_prepared:
-        raise EnvironmentWanted(text)
-
-
-def requirements_in(folder: Path, name: str = REQUIREMENTS) -> str | None:
-    """The text of a requirements file in ``folder``; None when there is none."""
-    path = folder / name
-    if not path.is_file() or not path.resolve().is_relative_to(folder.resolve()):
-        return None
-    with path.open(encoding="utf-8", errors="replace") as file:
-        text = file.read(MAX_REQUIREMENTS_BYTES + 1)
-    if len(text) > MAX_REQUIREMENTS_BYTES:
-        raise JobFailed(f"ClientError: {name} is larger than {MAX_REQUIREMENTS_BYTES} bytes")
-    return text
-
-
-def requirements_in_archive(archive: Path) -> str | None:
-    """The text of the requirements file at the top of a source archive; None when there is none."""
-    try:
-        with tarfile.open(archive) as source:
-            for entry in source:
-                if entry.isreg() and os.path.normpath(entry.name) == REQUIREMENTS:
-                    file = source.extractfile(entry)
-                    return (
-                        None if file is None else file.read(MAX_REQUIREMENTS_BYTES).decode("utf-8", "replace")
-                    )
-    except (tarfile.TarError, EOFError, OSError):
-        return None  # whoever opens it in earnest says what is wrong with it
-    return None
 
 
 def copy_links(folders: Iterable[Path]) -> None:

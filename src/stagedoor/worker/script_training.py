@@ -10,7 +10,13 @@ import shlex
 import sys
 from pathlib import Path
 
-from stagedoor.worker import script_source, script_variables, user_program
+from stagedoor.worker import (
+    script_packages,
+    script_requirements,
+    script_source,
+    script_variables,
+    user_program,
+)
 from stagedoor.worker.archives import ArchiveError
 from stagedoor.worker.job import Job, JobFailed
 
@@ -32,8 +38,11 @@ def train(job: Job) -> None:
     submitted = str(container.get("sagemaker_submit_directory") or job.place / "code")
     _bring_source(job, submitted, code)
     options = job.options
-    script_source.want_environment(
-        script_source.requirements_in(code), is_prepared=bool(options.get("is_prepared"))
+    packages = script_packages.ready(
+        script_requirements.read(script_requirements.in_folder(code)),
+        code,
+        job.root.parent.parent / script_packages.FOLDER,
+        options.get("prepared_for"),
     )
     print(
         script_source.version_line(str(options.get("framework", "python")), str(options.get("version", "")))
@@ -44,7 +53,7 @@ def train(job: Job) -> None:
             f"ClientError: ImportModuleError: the source has no {program} (sagemaker_program); it has: {there}"
         )
     told, given = script_variables.of_training(job, program, submitted)
-    _run(job, program, told, given)
+    _run(job, program, told, given, packages)
 
 
 def _bring_source(job: Job, submitted: str, code: Path) -> None:
@@ -68,14 +77,20 @@ def _bring_source(job: Job, submitted: str, code: Path) -> None:
         raise JobFailed(f"ClientError: the source {submitted} cannot be unpacked: {error}") from error
 
 
-def _run(job: Job, program: str, told: dict[str, str], given: list[str]) -> None:
+def _run(job: Job, program: str, told: dict[str, str], given: list[str], packages: list[Path]) -> None:
     code = job.place / "code"
     scratch = job.root.parent.parent
     environment = os.environ | told
     environment |= {
-        "PYTHONPATH": script_variables.python_path(code, *script_source.pip_wheel()),
+        "PYTHONPATH": script_variables.python_path(code, *packages, *script_source.pip_wheel()),
         "PYTHONUNBUFFERED": "1",
-        "PATH": f"{script_source.command_folder(scratch)}{os.pathsep}{environment.get('PATH', os.defpath)}",
+        "PATH": os.pathsep.join(
+            [
+                str(script_source.command_folder(scratch)),
+                *(f"{folder}/bin" for folder in packages),
+                environment.get("PATH", os.defpath),
+            ]
+        ),
     }
     command = _command(program, given, is_package=(code / "setup.py").is_file())
     shown = shlex.join(["python", *command[1:]] if command[0] == sys.executable else command)

@@ -140,6 +140,9 @@ has their text. The user's program has not run then.
 """
 
 REQUIREMENTS_FILE = "requirements-wanted.txt"
+CONSTRAINTS_LINE = "[constraints]"
+"""What stands between the requirements in such a text and constraints on their versions."""
+
 MAX_REQUIREMENTS_BYTES = 256 * 1024
 
 

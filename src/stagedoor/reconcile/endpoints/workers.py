@@ -100,17 +100,18 @@ class Workshop:
             ) from error
         timeout_s = float(variant.get("startTimeoutS") or self.start_timeout_s)
         try:
-            try:
-                await self._run(worker, variant, files, timeout_s)
-            except WorkerFailedError as error:
-                wanted = error.meta.get("requirements")
-                if program is None or not wanted:
-                    raise
-                await self.engine.stop(worker.id, 0)
-                worker.exited = asyncio.get_running_loop().create_future()
-                ready = await self.engine.prepare(program["runtime"], wanted)
-                again = variant | {"program": programs.prepared(program, ready)}
-                await self._run(worker, again, files, timeout_s)
+            while True:
+                try:
+                    await self._run(worker, variant, files, timeout_s)
+                    break
+                except WorkerFailedError as error:
+                    wanted = error.meta.get("requirements")
+                    if program is None or not wanted:
+                        raise
+                    await self.engine.stop(worker.id, 0)
+                    worker.exited = asyncio.get_running_loop().create_future()
+                    program = await programs.prepared(program, self.engine, wanted)
+                    variant = variant | {"program": program}
         except (EngineError, ChannelError) as error:
             reason = error.reason if isinstance(error, WorkerFailedError) else str(error)
             raise StartError(_explained(variant["name"], url, reason)) from error

@@ -1,6 +1,7 @@
 """The processes of one job, one for each of its hosts, from their start to their end.
 
-Place in the flow: ``act`` hands over a workload for each host; what they leave is in their scratch directories until ``clear``.
+Place in the flow: ``act`` of training and processing hands over a workload for each host; what they leave is in their scratch directories
+until ``clear``.
 All hosts share a fate: when one fails, the others have no use and are killed.
 """
 
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stagedoor.engine.interface import Engine, EngineError, Workload
+from stagedoor.reconcile.jobs.outcome import Outcome, deciding_reason, outcome
 from stagedoor.reconcile.jobs.stop_signal import StopSignal
 from stagedoor.reconcile.worker_logs import WorkerLogs
 from stagedoor.traffic.log_writer import LogPlace
@@ -31,6 +33,30 @@ class Ended:
     last_lines: list[str]
 
 
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What the hosts left, in their order. ``failed``: the indices of those that failed by themselves, the earliest first."""
+
+    ends: Sequence[Ended]
+    outcomes: Sequence[Outcome]
+    failed: Sequence[int]
+
+    @property
+    def scratches(self) -> list[Path]:
+        """The hosts' directories."""
+        return [end.scratch for end in self.ends]
+
+    @property
+    def requirements(self) -> str:
+        """What a program wants installed before it runs; empty when it ran."""
+        return next((each.requirements for each in self.outcomes if each.requirements), "")
+
+    @property
+    def reason(self) -> str:
+        """Why the job failed; empty when no host failed by itself."""
+        return deciding_reason([self.outcomes[number].reason for number in self.failed])
+
+
 class Hosts:
     """Runs the processes of jobs. Used on one event loop."""
 
@@ -48,8 +74,8 @@ class Hosts:
 
     async def run(
         self, workloads: Sequence[tuple[Workload, LogPlace]], stop: StopSignal, beside: Beside
-    ) -> tuple[list[Ended], list[int]]:
-        """All hosts' ends in their order, and the indices of those that failed by themselves, the earliest first."""
+    ) -> Left:
+        """Start them all, and wait for their ends. EngineError when one cannot be started or ended."""
         loop = asyncio.get_running_loop()
         scratches: list[Path] = []
         for workload, place in workloads:
@@ -65,7 +91,10 @@ class Hosts:
             self._logs.detach(workload_id)
             ends.append(Ended(scratch, self._exits[workload_id].result(), last_lines))
         await self._logs.drained()
-        return ends, failed
+        outcomes = [
+            await asyncio.to_thread(outcome, end.scratch, end.exit_code, end.last_lines) for end in ends
+        ]
+        return Left(ends, outcomes, failed)
 
     async def clear(self, workload_ids: Sequence[str]) -> None:
         """Nothing is left running or on disk."""

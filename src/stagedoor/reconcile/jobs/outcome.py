@@ -12,6 +12,8 @@ from pathlib import Path
 from stagedoor.worker.specs import MAX_REQUIREMENTS_BYTES, REQUIREMENTS_FILE, WANTS_ENVIRONMENT_EXIT
 
 _FAILURE_CHARACTERS = 1024
+_FAILURE_BYTES = 64 * 1024
+_OUTPUT = "opt/ml/output"
 _KINDS = ("ClientError:", "AlgorithmError:", "InternalServerError:")
 
 
@@ -30,29 +32,33 @@ class Outcome:
 
 def outcome(scratch: Path, exit_code: int, last_lines: Sequence[str]) -> Outcome:
     """Read what the job left in ``scratch``. Blocks."""
-    output = scratch / "opt" / "ml" / "output"
-    reason = ""
     if exit_code == WANTS_ENVIRONMENT_EXIT:
-        wanted = plain_file(scratch, scratch / REQUIREMENTS_FILE)
+        wanted = left_text(scratch, REQUIREMENTS_FILE, MAX_REQUIREMENTS_BYTES)
         if wanted is not None:
-            with wanted.open(encoding="utf-8", errors="replace") as file:
-                return Outcome("", None, None, file.read(MAX_REQUIREMENTS_BYTES))
+            return Outcome("", None, None, wanted)
+    reason = ""
     if exit_code != 0:
-        failure = plain_file(scratch, output / "failure")
-        text = ""
-        if failure is not None:
-            with failure.open(encoding="utf-8", errors="replace") as file:
-                text = file.read(64 * 1024)
-        reason = failure_reason(exit_code, text.strip(), last_lines)
+        failure = left_text(scratch, f"{_OUTPUT}/failure", _FAILURE_BYTES) or ""
+        reason = failure_reason(exit_code, failure.strip(), last_lines)
     return Outcome(
         reason,
-        plain_file(scratch, output / "model.tar.gz"),
-        plain_file(scratch, output / "output.tar.gz"),
+        _plain_file(scratch, f"{_OUTPUT}/model.tar.gz"),
+        _plain_file(scratch, f"{_OUTPUT}/output.tar.gz"),
     )
 
 
-def plain_file(scratch: Path, path: Path) -> Path | None:
-    """The path, when it is a regular file and no part of it below ``scratch`` is a link to elsewhere."""
+def left_text(scratch: Path, name: str, most: int) -> str | None:
+    """The beginning of a text file that the job left; None when there is none. Blocks."""
+    path = _plain_file(scratch, name)
+    if path is None:
+        return None
+    with path.open(encoding="utf-8", errors="replace") as file:
+        return file.read(most)
+
+
+def _plain_file(scratch: Path, name: str) -> Path | None:
+    """Its path, when it is a regular file and no part of the way to it is a link to elsewhere."""
+    path = scratch / name
     for part in (path, *path.parents):
         if part == scratch:
             break
@@ -79,7 +85,8 @@ def failure_reason(exit_code: int, failure: str, last_lines: Sequence[str]) -> s
 
 def deciding_reason(reasons: Sequence[str]) -> str:
     """Of the reasons of hosts that failed, the earliest first, the one that is not an echo of another host's failure."""
-    return next((reason for reason in reasons if reason.startswith("ClientError:")), reasons[0])
+    clients = (reason for reason in reasons if reason.startswith("ClientError:"))
+    return next(clients, next(iter(reasons), ""))
 
 
 def _shortened(text: str, length: int) -> str:

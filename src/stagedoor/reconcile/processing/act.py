@@ -1,34 +1,34 @@
 """One processing job from its slot to its end: stage, run on each instance, upload, record.
 
 Place in the flow: ``jobs.act`` runs ``ProcessingJobs.run`` for each job that the plan starts. A job that a crash interrupted is run again
-from its beginning, into the same outputs. All instances are processes of this machine; the job ends when all have ended,
-and when one fails the others are ended.
+from its beginning, into the same outputs.
 """
 
 import asyncio
 import logging
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from stagedoor.domain.clock import Clock
 from stagedoor.domain.ids import resource_suffix
-from stagedoor.engine.interface import Engine, EngineError, RuntimeUnavailableError, Workload
+from stagedoor.engine.interface import Engine, Workload
 from stagedoor.reconcile import programs
-from stagedoor.reconcile.jobs.outcome import Outcome, outcome, plain_file
+from stagedoor.reconcile.jobs import cluster
+from stagedoor.reconcile.jobs.failures import FAILURES, failure
+from stagedoor.reconcile.jobs.hosts import Hosts, Left
+from stagedoor.reconcile.jobs.outcome import left_text
 from stagedoor.reconcile.jobs.slots import JobSlots
+from stagedoor.reconcile.jobs.steps import Change, Steps
 from stagedoor.reconcile.jobs.stop_signal import StoppedError, StopSignal
-from stagedoor.reconcile.processing import documents, instances, outputs
-from stagedoor.reconcile.processing.outputs import Uploads
+from stagedoor.reconcile.processing import documents, instances
+from stagedoor.reconcile.processing.outputs import Outputs
 from stagedoor.reconcile.role_access import RoleAccess
 from stagedoor.reconcile.worker_logs import WorkerLogs
-from stagedoor.store import objects_io
 from stagedoor.store.contents import Contents
-from stagedoor.store.job_inputs import Location
-from stagedoor.store.object_rows import NoSuchBucketError, ObjectRows
+from stagedoor.store.object_rows import ObjectRows
 from stagedoor.store.records import Document, Key, Records
 from stagedoor.traffic.log_writer import LogPlace
 
@@ -36,11 +36,8 @@ log = logging.getLogger(__name__)
 
 LOG_GROUP = "/aws/sagemaker/ProcessingJobs"
 STOP_GRACE_S = 120.0
-CONTINUOUS_EVERY_S = 2.0
-_KILL_GRACE_S = 5.0
-_MESSAGE_BYTES = 4096
-
-Change = Callable[[Document, float], Document]
+_MESSAGE = "opt/ml/output/message"
+_MESSAGE_CHARACTERS = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,30 +49,15 @@ class ProcessingStores:
     contents: Contents
 
 
-@dataclass(slots=True)
-class _Instance:
-    """One process of a job, and where its outputs go."""
-
-    workload_id: str
-    host: str
-    files: dict[str, Path]
-    uploads: list[tuple[dict[str, Any], Uploads]]
-    left: Outcome | None = None
-    exit_message: str = ""
-
-
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Run:
-    """A job that runs."""
+    """A job that runs: where its inputs are staged, and its hosts: names, workloads' ids and log streams in the same order."""
 
     key: Key
-    document: Document
-    program: programs.Program
     directory: Path
-    stop: StopSignal
-    began: int
-    instances: list[_Instance] = field(default_factory=list[_Instance])
-    reason: str = ""
+    hosts: list[str]
+    workload_ids: list[str]
+    places: list[LogPlace]
 
 
 class ProcessingJobs:
@@ -98,14 +80,13 @@ class ProcessingJobs:
         stop_grace_s: float = STOP_GRACE_S,
     ) -> None:
         self._stores = stores
+        self._steps = Steps(stores.records, clock)
         self._engine = engine
-        self._logs = logs
+        self._hosts = Hosts(engine, logs, stop_grace_s)
         self._slots = slots
         self._clock = clock
         self._directory = directory
         self._access = access
-        self._stop_grace_s = stop_grace_s
-        self._exits: dict[str, asyncio.Future[int]] = {}
 
     def max_runtime_s(self, document: Document) -> float | None:
         """See ``JobKind``."""
@@ -113,9 +94,7 @@ class ProcessingJobs:
 
     def worker_exited(self, workload_id: str, exit_code: int) -> None:
         """See ``JobKind``."""
-        exited = self._exits.get(workload_id)
-        if exited is not None and not exited.done():
-            exited.set_result(exit_code)
+        self._hosts.exited(workload_id, exit_code)
 
     async def tidy(self) -> None:
         """See ``JobKind``."""
@@ -123,205 +102,108 @@ class ProcessingJobs:
 
     async def end_unstarted(self, key: Key) -> None:
         """See ``JobKind``."""
-        await self._change(key, lambda document, now: documents.ended(document, now, "Stopped"))
+        await self._steps.commit(key, _ended("Stopped"))
 
     async def run(self, key: Key, stop: StopSignal) -> None:
         """See ``JobKind``."""
-        suffix = resource_suffix()
-        document = await self._change(key, documents.started)
-        directory = self._directory / f"{key.name}-{suffix}"
-        run = _Run(key, document, document["program"], directory, stop, int(self._clock.now()))
+        document = await self._steps.commit(key, documents.started)
+        run = self._planned(key, document)
         try:
-            change = await self._run(run, suffix)
+            change = await self._run(run, document, stop)
         except asyncio.CancelledError:
             stop.set("Stopped")  # for a thread that still fetches inputs
             raise
         except StoppedError:
             change = _ended("Stopped")
-        except (instances.DownloadError, RuntimeUnavailableError) as error:
-            change = _ended("Failed", reason=f"ClientError: {error}")
-        except NoSuchBucketError as error:
-            change = _ended(
-                "Failed", reason=f"ClientError: The bucket of an output does not exist any more: {error}"
-            )
-        except EngineError as error:
-            change = _ended(
-                "Failed", reason=f"InternalServerError: The processing job could not be started: {error}"
-            )
-        except (OSError, objects_io.ObjectChangedError) as error:
-            log.exception("processing job failed", extra={"job": key.name})
-            change = _ended("Failed", reason=f"InternalServerError: {error}. Please try again.")
+        except FAILURES as error:
+            found = failure(error, "processing job")
+            if found.may_retry:
+                log.exception("processing job failed", extra={"job": key.name})
+            change = _ended("Failed", reason=found.reason)
         finally:
-            await self._clear(run)
-        await self._change(key, change)
+            await self._hosts.clear(run.workload_ids)
+            await asyncio.to_thread(shutil.rmtree, run.directory, ignore_errors=True)
+        await self._steps.commit(key, change)
 
-    async def _run(self, run: _Run, suffix: str) -> Change:
+    def _planned(self, key: Key, document: Document) -> _Run:
+        run, names = f"processing-{key.name}-{resource_suffix()}", cluster.hosts(document)
+        stream, now = document["ProcessingJobName"], int(self._clock.now())
+        return _Run(
+            key,
+            self._directory / run,
+            names,
+            [f"{run}-{name}" for name in names],
+            [LogPlace(key.account_id, key.region, LOG_GROUP, f"{stream}/{name}-{now}") for name in names],
+        )
+
+    async def _run(self, run: _Run, document: Document, stop: StopSignal) -> Change:
         """All steps but the last; gives the last one's change."""
-        run.stop.check()
+        stop.check()
         stores = self._stores
-        staged = await asyncio.to_thread(
-            instances.stage, run.document, run.directory, stores.objects, stores.contents, run.stop.check
+        files = await asyncio.to_thread(
+            instances.stage, document, run.directory, stores.objects, stores.contents, stop.check
         )
-        for host, files in zip(instances.hosts(run.document), staged, strict=True):
-            run.instances.append(
-                _Instance(
-                    f"processing-{run.key.name}-{suffix}-{host}",
-                    host,
-                    files,
-                    self._uploads(run.document, run.directory),
-                )
-            )
-        await self._process(run)
-        wanted = next(
-            (each.left.requirements for each in run.instances if each.left and each.left.requirements), ""
-        )
-        if wanted and run.stop.cause is None:
-            for instance in run.instances:
-                await self._engine.stop(instance.workload_id, 0)
-            ready = await run.stop.unless_set(self._engine.prepare(run.program["runtime"], wanted))
-            run.program = programs.prepared(run.program, ready)
-            await self._process(run)
-        message = next((each.exit_message for each in run.instances if each.exit_message), "")
-        if run.stop.cause is not None:
+        outputs = Outputs(document, stores.objects, stores.contents, self._clock)
+        left = await self._process(run, document, files, outputs, stop)
+        while left.requirements and stop.cause is None:
+            await self._hosts.clear(run.workload_ids)
+            preparing = programs.prepared(document["program"], self._engine, left.requirements)
+            document = document | {"program": await stop.unless_set(preparing)}
+            left = await self._process(run, document, files, outputs, stop)
+        # A program that failed has its outputs only where they were to be seen while it ran.
+        succeeded = [
+            end.scratch
+            for end, its in zip(left.ends, left.outcomes, strict=True)
+            if not its.reason or stop.cause
+        ]
+        await asyncio.to_thread(outputs.store, left.scratches, succeeded=succeeded)
+        message = await asyncio.to_thread(_exit_message, left)
+        if stop.cause is not None:
             return _ended("Stopped", exit_message=message)
-        if run.reason:
-            return _ended("Failed", reason=run.reason, exit_message=message)
+        if left.failed:
+            return _ended("Failed", reason=left.reason, exit_message=message)
         return _ended("Completed", exit_message=message)
 
-    def _uploads(self, document: Document, directory: Path) -> list[tuple[dict[str, Any], Uploads]]:
-        stores = self._stores
-        return [
-            (
-                output,
-                Uploads(
-                    stores.objects,
-                    stores.contents,
-                    self._clock,
-                    directory / "uploads",
-                    Location.parse(output["S3Uri"]),
-                ),
-            )
-            for output in outputs.of(document)
+    async def _process(
+        self,
+        run: _Run,
+        document: Document,
+        files: Sequence[dict[str, Path]],
+        outputs: Outputs,
+        stop: StopSignal,
+    ) -> Left:
+        """Run the instances' processes to their end."""
+        parts = programs.job_parts(document, self._access, document["ProcessingJobName"], run.key.region)
+        workloads = [
+            self._workload(run, document, number, files[number], parts) for number in range(len(run.hosts))
         ]
+        return await self._hosts.run(list(zip(workloads, run.places, strict=True)), stop, outputs.keep)
 
-    async def _process(self, run: _Run) -> None:
-        """Run all instances to their ends; the first failure ends the others."""
-        tasks = [asyncio.ensure_future(self._instance(run, instance)) for instance in run.instances]
-        try:
-            for done in asyncio.as_completed(tasks):
-                left = await done
-                if left.reason and not run.reason:
-                    run.reason = left.reason  # how the others end now is a consequence
-                    for instance in run.instances:
-                        await self._engine.terminate(instance.workload_id)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-
-    async def _instance(self, run: _Run, instance: _Instance) -> Outcome:
-        """One instance from its start to its uploaded outputs."""
-        workload = await asyncio.to_thread(self._workload, run, instance)
-        exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._exits[instance.workload_id] = exited
-        stream = f"{run.document['ProcessingJobName']}/{instance.host}-{run.began}"
-        self._logs.attach(
-            instance.workload_id, LogPlace(run.key.account_id, run.key.region, LOG_GROUP, stream)
-        )
-        placement = await self._engine.start(workload)
-        scratch = Path(placement.scratch)
-        watching = asyncio.ensure_future(self._upload_continuously(instance, scratch))
-        try:
-            await self._until_exit(instance.workload_id, exited, run.stop)
-        finally:
-            watching.cancel()
-            await asyncio.gather(watching, return_exceptions=True)
-        last_lines = self._logs.last_lines(instance.workload_id)
-        self._logs.detach(instance.workload_id)
-        await self._logs.drained()
-        instance.left = await asyncio.to_thread(outcome, scratch, exited.result(), last_lines)
-        if not instance.left.requirements:
-            instance.exit_message = await asyncio.to_thread(_exit_message, scratch)
-            for output, uploads in instance.uploads:
-                # A program that failed has its outputs only where they were to be seen while it ran.
-                if not instance.left.reason or run.stop.cause or output["S3UploadMode"] == "Continuous":
-                    await asyncio.to_thread(uploads.upload, scratch, _place(output))
-        return instance.left
-
-    def _workload(self, run: _Run, instance: _Instance) -> Workload:
-        document: Document = {**run.document, "program": run.program}
-        name: str = document["ProcessingJobName"]
-        parts = programs.job_parts(document, self._access, name, run.key.region)
+    def _workload(
+        self, run: _Run, document: Document, number: int, files: dict[str, Path], parts: programs.JobParts
+    ) -> Workload:
+        """The process of one instance."""
         return Workload(
-            id=instance.workload_id,
+            id=run.workload_ids[number],
             kind="job",
             runtime=parts.runtime,
-            spec=instances.spec(document, parts, instance.host, instances.hosts(document)),
+            spec=instances.spec(document, parts, run.hosts[number], run.hosts),
             environment={
-                **parts.environment,
-                "PROCESSING_JOB_NAME": name,
+                **parts.environment(run.workload_ids[number]),
+                "PROCESSING_JOB_NAME": document["ProcessingJobName"],
                 "PROCESSING_JOB_ARN": document["ProcessingJobArn"],
                 **document.get("Environment", {}),
             },
-            files=instance.files,
-            threads=max(1, self._slots.threads(run.key) // len(run.instances)),
+            files=files,
+            threads=max(1, self._slots.threads(run.key) // len(run.hosts)),
             connect_ports=parts.connect_ports,
         )
 
-    async def _upload_continuously(self, instance: _Instance, scratch: Path) -> None:
-        wanted = [each for each in instance.uploads if each[0]["S3UploadMode"] == "Continuous"]
-        while wanted:
-            await asyncio.sleep(CONTINUOUS_EVERY_S)
-            for output, uploads in wanted:
-                try:
-                    await asyncio.to_thread(uploads.upload, scratch, _place(output))
-                except (OSError, NoSuchBucketError):
-                    log.exception("an output could not be uploaded", extra={"workload": instance.workload_id})
 
-    async def _until_exit(self, workload_id: str, exited: asyncio.Future[int], stop: StopSignal) -> None:
-        stopped = asyncio.ensure_future(stop.wait())
-        try:
-            await asyncio.wait((exited, stopped), return_when=asyncio.FIRST_COMPLETED)
-            if not exited.done():
-                await self._engine.terminate(workload_id)
-                await asyncio.wait((exited,), timeout=self._stop_grace_s)
-            if not exited.done():
-                await self._engine.stop(workload_id, 0)
-                await asyncio.wait((exited,), timeout=_KILL_GRACE_S)
-        finally:
-            stopped.cancel()
-        if not exited.done():
-            raise EngineError("the process does not end")
-
-    async def _clear(self, run: _Run) -> None:
-        """Nothing is left running or on disk."""
-        for instance in run.instances:
-            await self._engine.stop(instance.workload_id, _KILL_GRACE_S)
-            self._exits.pop(instance.workload_id, None)
-            self._logs.detach(instance.workload_id)
-        await asyncio.to_thread(shutil.rmtree, run.directory, ignore_errors=True)
-
-    async def _change(self, key: Key, change: Change) -> Document:
-        return await asyncio.to_thread(self._commit, key, change)
-
-    def _commit(self, key: Key, change: Change) -> Document:
-        with self._stores.records.transaction() as transaction:
-            record = transaction.get(key)
-            assert record is not None, "jobs are deleted only after their end"
-            return transaction.put(key, change(record.document, self._clock.now())).document
-
-
-def _place(output: dict[str, Any]) -> str:
-    return f"opt/ml/{instances.inside(output['LocalPath'])}"
-
-
-def _exit_message(scratch: Path) -> str:
-    """What the program wrote to ``/opt/ml/output/message``."""
-    path = plain_file(scratch, scratch / "opt" / "ml" / "output" / "message")
-    if path is None:
-        return ""
-    with path.open(encoding="utf-8", errors="replace") as file:
-        return file.read(_MESSAGE_BYTES).strip()
+def _exit_message(left: Left) -> str:
+    """What the first program that did so wrote to ``/opt/ml/output/message``. Blocks."""
+    messages = (left_text(scratch, _MESSAGE, _MESSAGE_CHARACTERS) or "" for scratch in left.scratches)
+    return next((text.strip() for text in messages if text.strip()), "")
 
 
 def _ended(ending: str, *, reason: str = "", exit_message: str = "") -> Change:

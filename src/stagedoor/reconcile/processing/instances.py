@@ -10,9 +10,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from stagedoor.domain.clock import iso8601_ms
+from stagedoor.reconcile.jobs.cluster import resource_config
+from stagedoor.reconcile.jobs.demand import host_count
+from stagedoor.reconcile.jobs.downloads import DownloadError, fetch
 from stagedoor.reconcile.programs import JobParts
-from stagedoor.store import job_inputs, objects_io
-from stagedoor.store.contents import ContentDamagedError, Contents
+from stagedoor.store import job_inputs
+from stagedoor.store.contents import Contents
 from stagedoor.store.job_inputs import InputError
 from stagedoor.store.object_rows import ObjectRows
 from stagedoor.store.records import Document
@@ -20,16 +23,6 @@ from stagedoor.worker.specs import JobSpec
 
 _CONTAINER_ROOT = "/opt/ml"
 _SCRATCH_ROOT = "opt/ml"
-
-
-class DownloadError(Exception):
-    """An input cannot be had; the text is for a FailureReason."""
-
-
-def hosts(document: Document) -> list[str]:
-    """The names of the job's instances."""
-    count = int(document["ProcessingResources"]["ClusterConfig"]["InstanceCount"])
-    return [f"algo-{number}" for number in range(1, count + 1)]
 
 
 def inside(local_path: str) -> str:
@@ -48,7 +41,7 @@ def stage(
 
     ``ShardedByS3Key`` gives each instance its share of the objects, in turn.
     """
-    count = len(hosts(document))
+    count = host_count(document)
     files: list[dict[str, Path]] = [{} for _ in range(count)]
     for number, given in enumerate(document.get("ProcessingInputs", [])):
         source = given["S3Input"]
@@ -58,14 +51,12 @@ def stage(
         try:
             for one in job_inputs.inputs(objects, contents, source["S3DataType"], source["S3Uri"]):
                 check_stop()
-                path = directory / str(number) / one.name
-                path.parent.mkdir(parents=True, exist_ok=True)
-                objects_io.read_to(objects, contents, one.row, path)
+                path = fetch(one, directory / str(number), objects, contents)
                 takers = [found % count] if sharded else range(count)
                 for taker in takers:
                     files[taker][f"{target}/{one.name}"] = path
                 found += 1
-        except (InputError, objects_io.ObjectChangedError, ContentDamagedError, FileExistsError) as error:
+        except InputError as error:
             raise DownloadError(f"Data download failed:{source['S3Uri']}: {error}") from error
         if not found:
             raise DownloadError(f'Data download failed:No S3 objects found under S3 URL "{source["S3Uri"]}"')
@@ -75,26 +66,13 @@ def stage(
 def spec(document: Document, parts: JobParts, host: str, names: Sequence[str]) -> JobSpec:
     """What the worker of one instance is told."""
     cluster = document["ProcessingResources"]["ClusterConfig"]
-    resources = {
-        "current_host": host,
-        "current_instance_type": cluster["InstanceType"],
-        "current_group_name": "homogeneousCluster",
-        "hosts": list(names),
-        "instance_groups": [
-            {
-                "instance_group_name": "homogeneousCluster",
-                "instance_type": cluster["InstanceType"],
-                "hosts": list(names),
-            }
-        ],
-        "network_interface_name": "lo",
-    }
+    resources = resource_config(host, names, cluster["InstanceType"])
     documents = {
         "config/processingjobconfig.json": json.dumps(_described(document)),
         "config/resourceconfig.json": json.dumps(resources),
     }
     folders = [inside(each["S3Input"]["LocalPath"]) for each in document.get("ProcessingInputs", [])]
-    folders += [inside(each["S3Output"]["LocalPath"]) for each in outputs(document)]
+    folders += [inside(each["LocalPath"]) for each in outputs(document)]
     return {
         "entry": parts.entry,
         "name": document["ProcessingJobName"],
@@ -104,8 +82,8 @@ def spec(document: Document, parts: JobParts, host: str, names: Sequence[str]) -
 
 
 def outputs(document: Document) -> list[dict[str, Any]]:
-    """The job's outputs."""
-    return list(document.get("ProcessingOutputConfig", {}).get("Outputs", []))
+    """The ``S3Output`` members of a job's record."""
+    return [each["S3Output"] for each in document.get("ProcessingOutputConfig", {}).get("Outputs", [])]
 
 
 def _described(document: Document) -> dict[str, Any]:

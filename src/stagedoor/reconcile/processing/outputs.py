@@ -1,96 +1,46 @@
-"""What a processing job's program left, as objects in S3: at its end, or while it runs (``Continuous``).
+"""What a processing job's programs leave, as objects in S3: at their end, or while they run (``Continuous``).
 
-Place in the flow: ``act`` calls ``Uploads.upload`` in a thread. The program is not trusted: while it runs it may replace folders by
-links, so folders are opened one by one without following any, and files are read through what was opened.
+Place in the flow: ``act`` has ``keep`` go on beside the hosts' processes, and calls ``store`` when they have ended.
 """
 
 import contextlib
-import os
-import stat
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
-from typing import Any
 
 from stagedoor.domain.clock import Clock
-from stagedoor.store import objects_io
+from stagedoor.reconcile.jobs.uploads import Uploads
+from stagedoor.reconcile.processing.instances import inside, outputs
 from stagedoor.store.contents import Contents
 from stagedoor.store.job_inputs import Location
 from stagedoor.store.object_rows import ObjectRows
-
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_DEEPEST = 64
-
-Seen = tuple[int, int, int]
+from stagedoor.store.records import Document
 
 
-@dataclass(slots=True)
-class Uploads:
-    """One output of one instance. ``directory`` is for copies on their way; what has not changed is not sent again."""
+class Outputs:
+    """Those of one job."""
 
-    objects: ObjectRows
-    contents: Contents
-    clock: Clock
-    directory: Path
-    target: Location
-    seen: dict[str, Seen] = field(default_factory=dict[str, Seen])
+    def __init__(self, document: Document, objects: ObjectRows, contents: Contents, clock: Clock) -> None:
+        self._continuous: list[Uploads] = []
+        self._at_end: list[Uploads] = []
+        for output in outputs(document):
+            kind = self._continuous if output["S3UploadMode"] == "Continuous" else self._at_end
+            folder, target = f"opt/ml/{inside(output['LocalPath'])}", Location.parse(output["S3Uri"])
+            kind.append(Uploads(folder, target, objects, contents, clock))
 
-    def upload(self, root: Path, inside: str) -> None:
-        """Store every file below ``root/inside`` that is new or changed. NoSuchBucketError, OSError. Blocks."""
-        with contextlib.ExitStack() as opened:
-            here = os.open(root, _FOLDER)
-            opened.callback(os.close, here)
-            for part in inside.split("/"):
-                try:
-                    here = os.open(part, _FOLDER, dir_fd=here)
-                except (FileNotFoundError, NotADirectoryError, OSError):
-                    return  # there is nothing, or a link to elsewhere
-                opened.callback(os.close, here)
-            for name, descriptor in _files(here, "", 0):
-                with os.fdopen(descriptor, "rb", buffering=0) as file:
-                    self._store(name, file.fileno())
+    @contextlib.asynccontextmanager
+    async def keep(self, scratches: Sequence[Path]) -> AsyncGenerator[None]:
+        """Store what is ``Continuous`` now and then while the block runs."""
+        async with contextlib.AsyncExitStack() as flowing:
+            for uploads in self._continuous:
+                await flowing.enter_async_context(uploads.flowing(scratches))
+            yield
 
-    def _store(self, name: str, descriptor: int) -> None:
-        status = os.fstat(descriptor)
-        state = (status.st_ino, status.st_mtime_ns, status.st_size)
-        if self.seen.get(name) == state:
-            return
-        self.directory.mkdir(parents=True, exist_ok=True)
-        copy = self.directory / f"upload-{os.getpid()}-{descriptor}"
-        place = self.target.under(name)
-        try:
-            with copy.open("wb", buffering=0) as target:
-                while data := os.read(descriptor, 1024 * 1024):
-                    target.write(data)
-            objects_io.put_file(
-                self.objects, self.contents, place.bucket, place.key, copy, now=self.clock.now()
-            )
-        finally:
-            copy.unlink(missing_ok=True)
-        self.seen[name] = state
+    def store(self, scratches: Sequence[Path], *, succeeded: Sequence[Path]) -> None:
+        """Store what all hosts left that was to be seen while they ran, and all else of those that ``succeeded``. Blocks.
 
-
-def _files(folder: int, prefix: str, depth: int) -> Iterator[tuple[str, int]]:
-    """Every plain file below an open folder: its relative name and an open descriptor, which is the caller's."""
-    if depth > _DEEPEST:
-        return
-    for name in sorted(os.listdir(folder)):
-        try:
-            descriptor = os.open(name, _FILE, dir_fd=folder)
-        except OSError:
-            continue  # a link, a socket, or gone by now
-        mode = os.fstat(descriptor).st_mode
-        if stat.S_ISREG(mode):
-            yield prefix + name, descriptor
-            continue
-        try:
-            if stat.S_ISDIR(mode):
-                yield from _files(descriptor, f"{prefix}{name}/", depth + 1)
-        finally:
-            os.close(descriptor)
-
-
-def of(document: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The ``S3Output`` members of a job's record."""
-    return [each["S3Output"] for each in document.get("ProcessingOutputConfig", {}).get("Outputs", [])]
+        NoSuchBucketError, OSError.
+        """
+        for uploads in self._continuous:
+            uploads.store(scratches)
+        for uploads in self._at_end:
+            uploads.store(succeeded)

@@ -17,12 +17,11 @@ from pathlib import Path
 
 from stagedoor.domain.clock import Clock
 from stagedoor.domain.ids import resource_suffix
-from stagedoor.engine.interface import Engine, EngineError, RuntimeUnavailableError, Workload
+from stagedoor.engine.interface import Engine, Workload
 from stagedoor.reconcile import programs
 from stagedoor.reconcile.jobs import cluster
-from stagedoor.reconcile.jobs.downloads import DownloadError
-from stagedoor.reconcile.jobs.hosts import Ended, Hosts
-from stagedoor.reconcile.jobs.outcome import Outcome, deciding_reason, outcome
+from stagedoor.reconcile.jobs.failures import FAILURES, failure
+from stagedoor.reconcile.jobs.hosts import Hosts, Left
 from stagedoor.reconcile.jobs.slots import JobSlots
 from stagedoor.reconcile.jobs.steps import Change, Steps
 from stagedoor.reconcile.jobs.stop_signal import StoppedError, StopSignal
@@ -35,8 +34,7 @@ from stagedoor.reconcile.training.metrics import JobMetrics
 from stagedoor.reconcile.training.pipes import Feeding
 from stagedoor.reconcile.training.staging import ROOT
 from stagedoor.reconcile.worker_logs import WorkerLogs
-from stagedoor.store import objects_io
-from stagedoor.store.contents import ContentDamagedError, Contents
+from stagedoor.store.contents import Contents
 from stagedoor.store.log_events import LogEvents
 from stagedoor.store.metric_points import MetricPoints
 from stagedoor.store.object_rows import NoSuchBucketError, ObjectRows
@@ -85,25 +83,6 @@ class _Inputs:
     files: Sequence[dict[str, Path]]
     copies: dict[str, Path]
     checkpoints: Checkpoints
-
-
-@dataclass(frozen=True, slots=True)
-class _Left:
-    """What the hosts left. ``failed``: the indices of those that failed by themselves, the earliest first."""
-
-    ends: Sequence[Ended]
-    outcomes: Sequence[Outcome]
-    failed: Sequence[int]
-
-    @property
-    def requirements(self) -> str:
-        """What a program wants installed before it runs; empty when it ran."""
-        return next((each.requirements for each in self.outcomes if each.requirements), "")
-
-    @property
-    def reason(self) -> str:
-        """Why the job failed."""
-        return deciding_reason([self.outcomes[number].reason for number in self.failed])
 
 
 class TrainingJobs:
@@ -173,16 +152,11 @@ class TrainingJobs:
             raise
         except StoppedError:
             return _Result(partial(_stopped, stop=stop))
-        except DownloadError as error:
-            return _Result(_failed(f"ClientError: {error}"))
-        except (programs.SourceError, RuntimeUnavailableError) as error:
-            return _Result(_failed(f"ClientError: {error}"))
-        except EngineError as error:
-            reason = f"InternalServerError: The training process could not be started: {error}"
-            return _Result(_failed(reason), may_retry=True)
-        except (OSError, objects_io.ObjectChangedError, ContentDamagedError) as error:
-            log.exception("training job failed", extra={"job": key.name})
-            return _Result(_failed(f"InternalServerError: {error}. Please try again."), may_retry=True)
+        except FAILURES as error:
+            found = failure(error, "training process")
+            if found.may_retry:
+                log.exception("training job failed", extra={"job": key.name})
+            return _Result(_failed(found.reason), found.may_retry)
         finally:
             await self._hosts.clear(attempt.workload_ids)
             await asyncio.to_thread(shutil.rmtree, attempt.directory, ignore_errors=True)
@@ -215,10 +189,10 @@ class TrainingJobs:
         inputs = _Inputs(files, copies, kept)
         async with metrics.flowing():
             left = await self._train(key, document, attempt, inputs, places, stop)
-            if program is not None and left.requirements and stop.cause is None:
+            while program is not None and left.requirements and stop.cause is None:
                 await self._hosts.clear(attempt.workload_ids)
-                ready = await stop.unless_set(self._engine.prepare(program["runtime"], left.requirements))
-                document = document | {"program": programs.prepared(program, ready)}
+                program = await stop.unless_set(programs.prepared(program, self._engine, left.requirements))
+                document = document | {"program": program}
                 left = await self._train(key, document, attempt, inputs, places, stop)
         await asyncio.to_thread(metrics.collect)
         if stop.cause is None and left.failed:
@@ -228,7 +202,7 @@ class TrainingJobs:
             model = await asyncio.to_thread(
                 artifacts.upload,
                 document,
-                [end.scratch for end in left.ends],
+                left.scratches,
                 left.outcomes,
                 attempt.directory,
                 ArtifactStore(stores.objects, stores.contents, self._clock.now()),
@@ -258,11 +232,9 @@ class TrainingJobs:
         inputs: _Inputs,
         places: Sequence[LogPlace],
         stop: StopSignal,
-    ) -> _Left:
+    ) -> Left:
         """Run the hosts' processes to their end. DownloadError when a pipe could not be filled."""
-        parts = await asyncio.to_thread(
-            programs.job_parts, document, self._access, document["TrainingJobName"], key.region
-        )
+        parts = programs.job_parts(document, self._access, document["TrainingJobName"], key.region)
         options = parts.options | _options(document, attempt.hosts, inputs.files)
         parts = replace(parts, options=options)
         workloads = [
@@ -276,13 +248,10 @@ class TrainingJobs:
             async with inputs.checkpoints.keep(scratches), feeding.flow(scratches):
                 yield
 
-        ends, failed = await self._hosts.run(list(zip(workloads, places, strict=True)), stop, beside)
+        left = await self._hosts.run(list(zip(workloads, places, strict=True)), stop, beside)
         if feeding.failure is not None and stop.cause is None:
             raise feeding.failure
-        outcomes = [
-            await asyncio.to_thread(outcome, end.scratch, end.exit_code, end.last_lines) for end in ends
-        ]
-        return _Left(ends, outcomes, failed)
+        return left
 
     def _workload(
         self,
@@ -311,7 +280,7 @@ class TrainingJobs:
                 "pack_output": artifacts.packs_itself(document, host_count),
             },
             environment={
-                **parts.environment,
+                **parts.environment(attempt.workload_ids[number]),
                 "OMP_WAIT_POLICY": "PASSIVE",  # see engine.runtimes; for processes that are not forked
                 "TRAINING_JOB_NAME": document["TrainingJobName"],
                 "TRAINING_JOB_ARN": document["TrainingJobArn"],

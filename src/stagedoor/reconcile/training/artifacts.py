@@ -6,11 +6,11 @@ process; what several hosts left is put together here, and so is what a host lef
 
 import gzip
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from stagedoor.reconcile.jobs.left_files import left_files
+from stagedoor.reconcile.jobs.left_files import LeftFile, left_files
 from stagedoor.reconcile.jobs.outcome import Outcome
 from stagedoor.store import objects_io
 from stagedoor.store.contents import Contents
@@ -72,25 +72,20 @@ def upload(
 
 
 def _upload_files(scratches: Sequence[Path], folder: str, target: Location, store: ArtifactStore) -> bool:
-    """Whether there were any. Where several hosts left a file of the same name, the first one's counts."""
-    seen: set[str] = set()
-    for scratch in scratches:
-        for left in left_files(scratch, folder):
-            if left.name in seen:
-                continue
-            seen.add(left.name)
-            place = target.under(left.name)
-            with left.open() as file:
-                objects_io.put_stream(
-                    store.objects, store.contents, place.bucket, place.key, file, now=store.now
-                )
-    return bool(seen)
+    """Whether there were any."""
+    found = False
+    for left in _together(scratches, folder):
+        found = True
+        place = target.under(left.name)
+        with left.open() as file:
+            objects_io.put_stream(store.objects, store.contents, place.bucket, place.key, file, now=store.now)
+    return found
 
 
 def _pack(scratches: Sequence[Path], folder: str, archive: Path, *, even_empty: bool) -> Path | None:
     """All hosts' files in one archive, the same bytes for the same files; None when there are none."""
     archive.parent.mkdir(parents=True, exist_ok=True)
-    seen: set[str] = set()
+    found = False
     with (
         archive.open("wb") as file,
         gzip.GzipFile(
@@ -98,13 +93,20 @@ def _pack(scratches: Sequence[Path], folder: str, archive: Path, *, even_empty: 
         ) as zipped,
         tarfile.open(fileobj=zipped, mode="w", format=tarfile.PAX_FORMAT) as target,
     ):
-        for scratch in scratches:
-            for left in left_files(scratch, folder):
-                if left.name in seen:
-                    continue
+        for left in _together(scratches, folder):
+            found = True
+            entry = tarfile.TarInfo(left.name)
+            entry.size, entry.mode = left.size_bytes, left.mode
+            with left.open() as source:
+                target.addfile(entry, source)
+    return archive if found or even_empty else None
+
+
+def _together(scratches: Sequence[Path], folder: str) -> Iterator[LeftFile]:
+    """The files of a folder of all hosts. Where several left one of the same name, the first host's counts."""
+    seen: set[str] = set()
+    for scratch in scratches:
+        for left in left_files(scratch, folder):
+            if left.name not in seen:
                 seen.add(left.name)
-                entry = tarfile.TarInfo(left.name)
-                entry.size, entry.mode = left.size_bytes, left.mode
-                with left.open() as source:
-                    target.addfile(entry, source)
-    return archive if seen or even_empty else None
+                yield left

@@ -18,14 +18,13 @@ import stat
 import tempfile
 import threading
 import time
-import zlib
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from stagedoor.reconcile.jobs.downloads import DownloadError
+from stagedoor.reconcile.jobs.downloads import DownloadError, reading
 from stagedoor.reconcile.jobs.left_files import open_folder
 from stagedoor.reconcile.training.channel_data import Channel, channels
 from stagedoor.reconcile.training.staging import ROOT
@@ -189,19 +188,12 @@ def _wrapped(source: Feed, row: ObjectRow) -> Iterator[bytes]:
     """One object's bytes, unzipped and in a record, as the channel says."""
     channel = source.channel
     uri = f"s3://{row.bucket}/{row.key}"
-    try:
-        with objects_io.open_row(source.objects, source.contents, row) as packed:
-            if channel.is_zipped:
-                with gzip.GzipFile(fileobj=packed, mode="rb") as unpacked:
-                    yield from _maybe_record(cast(BinaryIO, unpacked), None, channel)
-            else:
-                yield from _maybe_record(packed, row.size_bytes, channel)
-    except ObjectChangedError as error:
-        raise DownloadError(f"Data download failed:{uri} was deleted while it was read") from error
-    except ContentDamagedError as error:
-        raise DownloadError(f"Data download failed:{uri} is damaged: {error}") from error
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise DownloadError(f"Data download failed:{uri} is not in gzip format: {error}") from error
+    with reading(uri), objects_io.open_row(source.objects, source.contents, row) as packed:
+        if channel.is_zipped:
+            with gzip.GzipFile(fileobj=packed, mode="rb") as unpacked:
+                yield from _maybe_record(cast(BinaryIO, unpacked), None, channel)
+        else:
+            yield from _maybe_record(packed, row.size_bytes, channel)
 
 
 def _maybe_record(file: BinaryIO, size_bytes: int | None, channel: Channel) -> Iterator[bytes]:

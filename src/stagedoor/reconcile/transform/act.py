@@ -139,19 +139,20 @@ class TransformJobs:
         invocations = _invocations(document)
         self._say(data_log, _head_line(document, invocations))
         model = document["model"]
-        worker = await self._worker(key, workload_id, document, model, files)
+        worker = self._worker(key, workload_id, document, model, files)
         try:
-            try:
-                channel = await stop.unless_set(worker.start(place, self._start_timeout_s))
-            except WorkerStartError as error:
-                program = programs.of(model)
-                if program is None or not error.requirements:
-                    raise
-                await worker.end()
-                ready = await stop.unless_set(self._engine.prepare(program["runtime"], error.requirements))
-                model = model | {"program": programs.prepared(program, ready)}
-                worker = await self._worker(key, workload_id, document, model, files)
-                channel = await stop.unless_set(worker.start(place, self._start_timeout_s))
+            while True:
+                try:
+                    channel = await stop.unless_set(worker.start(place, self._start_timeout_s))
+                    break
+                except WorkerStartError as error:
+                    program = programs.of(model)
+                    if program is None or not error.requirements:
+                        raise
+                    await worker.end()
+                    preparing = programs.prepared(program, self._engine, error.requirements)
+                    model = model | {"program": await stop.unless_set(preparing)}
+                    worker = self._worker(key, workload_id, document, model, files)
             processing = DataProcessing.of(document)
             transformed: list[Source] = []
             pipeline = Pipeline(
@@ -185,11 +186,10 @@ class TransformJobs:
             files[programs.SOURCE_FILE] = self._stores.model_files.path(program["source"])
         return files
 
-    async def _worker(
+    def _worker(
         self, key: Key, workload_id: str, document: Document, model: Document, files: dict[str, Path]
     ) -> TransformWorker:
-        workload = await asyncio.to_thread(
-            programs.model_workload,
+        workload = programs.model_workload(
             workload_id,
             document["ModelName"],
             model,

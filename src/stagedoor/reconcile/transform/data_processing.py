@@ -9,6 +9,7 @@ lines records are values.
 import csv
 import io
 import json
+import re
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,12 @@ _SHAPES: dict[str, Shape] = {
     "application/jsonlines": "jsonlines",
     "application/x-jsonlines": "jsonlines",
 }
+
+
+_INPUT, _OUTPUT = "input", "output from the algorithm"
+_CSV_FIELD = r'(?:"(?:[^"]|"")*"|[^",\r\n]*)'
+_CSV_ROW = re.compile(rf"{_CSV_FIELD}(?:,{_CSV_FIELD})*(?:\r?\n|\Z)")
+_NEAR_CHARACTERS = 60
 
 
 class RecordError(Exception):
@@ -70,8 +77,8 @@ class DataProcessing:
             return record
         try:
             if self.input_shape == "csv":
-                return b"".join(_csv_line(self.input_filter, fields) for fields in _csv_rows(record))
-            selected = self.input_filter.select(_json(record))
+                return b"".join(_csv_line(self.input_filter, fields) for fields in _csv_rows(record, _INPUT))
+            selected = self.input_filter.select(_json(record, _INPUT))
         except JsonPathError as error:
             raise RecordError(str(error)) from error
         end = b"\n" if record.endswith(b"\n") else b""
@@ -79,29 +86,24 @@ class DataProcessing:
 
     def finish(self, records: Sequence[bytes], output: bytes, content_type: str) -> bytes:
         """What is written for one answer: joined, filtered, and with the line end that AssembleWith asks for."""
+        # What is joined to a record has the record's format, whatever the model says of its answer.
+        shape = self.input_shape if self.joins else shape_of(content_type)
         if self.joins or not self.output_filter.is_all:
-            output = self._processed(records, output, shape_of(content_type))
+            output = self._processed(records, output, shape, content_type)
         if self.inference_time:
-            output = self._identified(output, shape_of(content_type))
+            output = self._identified(output, shape)
         if self.line_end and output and not output.endswith(b"\n"):
             output += b"\n"
         return output
 
-    def _identified(self, output: bytes, output_shape: Shape | None) -> bytes:
+    def _identified(self, output: bytes, shape: Shape | None) -> bytes:
         """Each record of the output with an id of its own and the job's start."""
-        match output_shape:
-            case "csv":
-                return b"".join(
-                    _csv_text([*fields, str(uuid.uuid4()), self.inference_time])
-                    for fields in _csv_rows(output)
-                )
-            case "jsonlines":
-                lines = [_json(line) for line in output.splitlines() if line.strip()]
-                return b"".join(_dumped(self._with_id(value)) + b"\n" for value in lines)
-            case "json":
-                return _dumped(self._with_id(_json(output)))
-            case _:
-                raise RecordError("only CSV, JSON and JSON lines output can be given inference ids")
+        if shape is None:
+            raise RecordError("only CSV, JSON and JSON lines output can be given inference ids")
+        if shape == "csv":
+            rows = _csv_rows(output, _OUTPUT)
+            return b"".join(_csv_text([*fields, str(uuid.uuid4()), self.inference_time]) for fields in rows)
+        return _written([self._with_id(value) for value in _values(output)], as_lines=shape == "jsonlines")
 
     def _with_id(self, value: Any) -> dict[str, Any]:
         record: dict[str, Any] = (
@@ -110,43 +112,33 @@ class DataProcessing:
         ids = {"SageMakerInferenceId": str(uuid.uuid4()), "SageMakerInferenceTime": self.inference_time}
         return {**record, **ids}
 
-    def _processed(self, records: Sequence[bytes], output: bytes, output_shape: Shape | None) -> bytes:
-        if output_shape is None:
+    def _processed(
+        self, records: Sequence[bytes], output: bytes, shape: Shape | None, content_type: str
+    ) -> bytes:
+        if shape is None:
             raise RecordError("only CSV, JSON and JSON lines output can be joined and filtered")
         try:
-            if self.input_shape == "csv" and output_shape == "csv":
+            if shape == "csv":
                 return self._csv(records, output)
-            if output_shape == "csv" and self.joins:
-                raise RecordError("CSV output cannot be joined to JSON input: ask for JSON lines with Accept")
-            if output_shape == "csv":
-                return b"".join(_csv_line(self.output_filter, fields) for fields in _csv_rows(output))
-            if self.input_shape == "csv" and self.joins:
-                raise RecordError("JSON output cannot be joined to CSV input: ask for text/csv with Accept")
-            return self._json(records, output, output_shape)
+            return self._json(records, output, as_lines="jsonlines" in (shape, shape_of(content_type)))
         except JsonPathError as error:
             raise RecordError(str(error)) from error
 
     def _csv(self, records: Sequence[bytes], output: bytes) -> bytes:
-        rows = _csv_rows(output)
+        rows = _csv_rows(output, _OUTPUT)
         if self.joins:
-            inputs = [fields for record in records for fields in _csv_rows(record)]
+            inputs = [fields for record in records for fields in _csv_rows(record, _INPUT)]
             _check_count(len(inputs), len(rows))
             rows = [[*fields, *row] for fields, row in zip(inputs, rows, strict=True)]
         return b"".join(_csv_line(self.output_filter, fields) for fields in rows)
 
-    def _json(self, records: Sequence[bytes], output: bytes, output_shape: Shape) -> bytes:
-        values = (
-            [_json(line) for line in output.splitlines() if line.strip()]
-            if output_shape == "jsonlines"
-            else [_json(output)]
-        )
+    def _json(self, records: Sequence[bytes], output: bytes, *, as_lines: bool) -> bytes:
+        values = _values(output)
         if self.joins:
             _check_count(len(records), len(values))
-            values = [_joined(_json(record), value) for record, value in zip(records, values, strict=True)]
-        lines = [_dumped(self.output_filter.select(value)) for value in values]
-        if output_shape == "jsonlines":
-            return b"".join(line + b"\n" for line in lines)
-        return b"".join(lines)
+            inputs = [_json(record, _INPUT) for record in records]
+            values = [_joined(record, value) for record, value in zip(inputs, values, strict=True)]
+        return _written([self.output_filter.select(value) for value in values], as_lines=as_lines)
 
 
 def _joined(record: Any, output: Any) -> Any:
@@ -164,11 +156,25 @@ def _check_count(inputs: int, outputs: int) -> None:
         )
 
 
-def _csv_rows(text: bytes) -> list[list[str]]:
+def _csv_rows(data: bytes, what: str) -> list[list[str]]:
+    """Its rows, without those that are empty. ``what`` is not CSV, if it is not."""
     try:
-        return [fields for fields in csv.reader(io.StringIO(text.decode(), newline="")) if fields]
+        text = data.decode()
+        _check_quotes(text)
+        return [fields for fields in csv.reader(io.StringIO(text, newline="")) if fields]
     except (csv.Error, UnicodeDecodeError) as error:
-        raise RecordError(f"a record is not CSV: {error}") from error
+        raise RecordError(f"Failed to parse {what} as CSV: {error}") from error
+
+
+def _check_quotes(text: str) -> None:
+    """A field is quoted as a whole or has no quotes; csv.Error in AWS's words otherwise. JSON is no CSV, for one."""
+    place, last = 0, text.rfind('"')
+    while place <= last:
+        row = _CSV_ROW.match(text, place)
+        if row is None:
+            near = text[place:].split("\n", 1)[0][:_NEAR_CHARACTERS]
+            raise csv.Error(f'bare " in non quoted field found near: {near}')
+        place = row.end()
 
 
 def _csv_line(path: JsonPath, fields: list[str]) -> bytes:
@@ -190,11 +196,24 @@ def _inference_time(document: Mapping[str, Any]) -> str:
     return datetime.fromtimestamp(document["TransformStartTime"], UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _json(text: bytes) -> Any:
+def _json(text: bytes, what: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise RecordError(f"a record is not JSON: {error}") from error
+        raise RecordError(f"Failed to parse {what} as JSON: {error}") from error
+
+
+def _values(output: bytes) -> list[Any]:
+    """An answer as one JSON value, or as one in each line."""
+    try:
+        return [json.loads(output)]
+    except (ValueError, RecursionError):
+        return [_json(line, _OUTPUT) for line in output.splitlines() if line.strip()]
+
+
+def _written(values: Sequence[Any], *, as_lines: bool) -> bytes:
+    end = b"\n" if as_lines or len(values) > 1 else b""
+    return b"".join(_dumped(value) + end for value in values)
 
 
 def _dumped(value: Any) -> bytes:

@@ -11,3 +11,13 @@ def user_context(call: Call) -> dict[str, Any]:
     if call.caller.source_identity:
         identity["SourceIdentity"] = call.caller.source_identity
     return {"IamIdentity": identity}
+
+
+def creation(call: Call) -> dict[str, Any]:
+    """When and by whom something is made now."""
+    return {"CreationTime": call.now, "CreatedBy": user_context(call)}
+
+
+def change(call: Call) -> dict[str, Any]:
+    """When and by whom something is changed now."""
+    return {"LastModifiedTime": call.now, "LastModifiedBy": user_context(call)}

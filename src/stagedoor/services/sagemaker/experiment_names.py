@@ -10,12 +10,28 @@ from typing import Any
 from stagedoor.domain.arns import Arn
 from stagedoor.domain.errors import AwsError
 from stagedoor.services.call import Call
-from stagedoor.services.sagemaker import names
+from stagedoor.services.sagemaker import authors, names, tag_sets
 from stagedoor.services.sagemaker.names import ResourceType, validation
-from stagedoor.store.records import Key, Reader, Record
+from stagedoor.store.records import AlreadyExistsError, Document, Key, Reader, Record, Transaction
 
 ASSOCIATION = "sagemaker.trial_association"
 """Records of which component belongs to which trial: named ``TRIAL/COMPONENT``."""
+
+
+def insert(
+    call: Call, transaction: Transaction, resource: ResourceType, name: str, document: Document
+) -> str:
+    """Record something new, with its tags; its ARN. ``document`` is the request with what is known besides. AwsError when taken."""
+    arn = names.arn(call, resource, name)
+    own = {"DisplayName": name} | {member: value for member, value in document.items() if member != "Tags"}
+    try:
+        transaction.insert(
+            names.key(call, resource, name), own | authors.creation(call) | authors.change(call)
+        )
+    except AlreadyExistsError:
+        raise taken(call, resource, name) from None
+    tag_sets.add(transaction, arn, document.get("Tags"))
+    return arn
 
 
 def existing(call: Call, reader: Reader, resource: ResourceType, text: str) -> Record:

@@ -5,33 +5,18 @@ from typing import Any
 from stagedoor.services.call import Answer, Call
 from stagedoor.services.sagemaker import authors, experiment_names, names, paging, tag_sets
 from stagedoor.services.sagemaker.names import EXPERIMENT, TRIAL, TRIAL_COMPONENT, validation
-from stagedoor.store.records import AlreadyExistsError
 
 
 def create_trial(call: Call, request: dict[str, Any]) -> Answer:
     """CreateTrial in an existing experiment."""
     name = request["TrialName"]
-    arn = names.arn(call, TRIAL, name)
-    author = authors.user_context(call)
-    try:
-        with call.house.records.transaction() as transaction:
-            experiment = experiment_names.existing(call, transaction, EXPERIMENT, request["ExperimentName"])
-            document = (
-                {"DisplayName": name}
-                | {member: value for member, value in request.items() if member != "Tags"}
-                | {
-                    "TrialArn": arn,
-                    "ExperimentName": experiment.document["ExperimentName"],
-                    "CreationTime": call.now,
-                    "CreatedBy": author,
-                    "LastModifiedTime": call.now,
-                    "LastModifiedBy": author,
-                }
-            )
-            transaction.insert(names.key(call, TRIAL, name), document)
-            tag_sets.add(transaction, arn, request.get("Tags"))
-    except AlreadyExistsError:
-        raise experiment_names.taken(call, TRIAL, name) from None
+    with call.house.records.transaction() as transaction:
+        experiment = experiment_names.existing(call, transaction, EXPERIMENT, request["ExperimentName"])
+        document = request | {
+            "TrialArn": names.arn(call, TRIAL, name),
+            "ExperimentName": experiment.document["ExperimentName"],
+        }
+        arn = experiment_names.insert(call, transaction, TRIAL, name, document)
     return {"TrialArn": arn}
 
 
@@ -67,8 +52,7 @@ def update_trial(call: Call, request: dict[str, Any]) -> Answer:
     with call.house.records.transaction() as transaction:
         record = experiment_names.existing(call, transaction, TRIAL, request["TrialName"])
         changes = {name: request[name] for name in ("DisplayName",) if name in request}
-        author = {"LastModifiedTime": call.now, "LastModifiedBy": authors.user_context(call)}
-        transaction.put(record.key, record.document | changes | author)
+        transaction.put(record.key, record.document | changes | authors.change(call))
     return {"TrialArn": record.document["TrialArn"]}
 
 

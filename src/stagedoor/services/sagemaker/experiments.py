@@ -5,31 +5,14 @@ from typing import Any
 from stagedoor.services.call import Answer, Call
 from stagedoor.services.sagemaker import authors, experiment_names, names, paging, tag_sets
 from stagedoor.services.sagemaker.names import EXPERIMENT, TRIAL, validation
-from stagedoor.store.records import AlreadyExistsError
 
 
 def create_experiment(call: Call, request: dict[str, Any]) -> Answer:
     """CreateExperiment. The display name is the name unless given."""
     name = request["ExperimentName"]
-    arn = names.arn(call, EXPERIMENT, name)
-    author = authors.user_context(call)
-    document = (
-        {"DisplayName": name}
-        | {member: value for member, value in request.items() if member != "Tags"}
-        | {
-            "ExperimentArn": arn,
-            "CreationTime": call.now,
-            "CreatedBy": author,
-            "LastModifiedTime": call.now,
-            "LastModifiedBy": author,
-        }
-    )
-    try:
-        with call.house.records.transaction() as transaction:
-            transaction.insert(names.key(call, EXPERIMENT, name), document)
-            tag_sets.add(transaction, arn, request.get("Tags"))
-    except AlreadyExistsError:
-        raise experiment_names.taken(call, EXPERIMENT, name) from None
+    document = request | {"ExperimentArn": names.arn(call, EXPERIMENT, name)}
+    with call.house.records.transaction() as transaction:
+        arn = experiment_names.insert(call, transaction, EXPERIMENT, name, document)
     return {"ExperimentArn": arn}
 
 
@@ -59,8 +42,7 @@ def update_experiment(call: Call, request: dict[str, Any]) -> Answer:
     with call.house.records.transaction() as transaction:
         record = experiment_names.existing(call, transaction, EXPERIMENT, request["ExperimentName"])
         changes = {name: request[name] for name in ("DisplayName", "Description") if name in request}
-        author = {"LastModifiedTime": call.now, "LastModifiedBy": authors.user_context(call)}
-        transaction.put(record.key, record.document | changes | author)
+        transaction.put(record.key, record.document | changes | authors.change(call))
     return {"ExperimentArn": record.document["ExperimentArn"]}
 
 

@@ -49,7 +49,6 @@ def begin(
     config = config or {}
     component = f"{name}-{job.suffix}"
     key = names.key(call, TRIAL_COMPONENT, component)
-    author = authors.user_context(call)
     existing = transaction.get(key)
     if existing is not None and "Source" not in existing.document:
         raise experiment_names.taken(call, TRIAL_COMPONENT, component)
@@ -59,10 +58,8 @@ def begin(
         "DisplayName": config.get("TrialComponentDisplayName", component),
         "TrialComponentArn": names.arn(call, TRIAL_COMPONENT, component),
         "Source": {"SourceArn": arn, "SourceType": job.source_type},
-        "CreationTime": call.now,
-        "CreatedBy": author,
-        "LastModifiedTime": call.now,
-        "LastModifiedBy": author,
+        **authors.creation(call),
+        **authors.change(call),
         "jobKey": list(call.key(job.kind, name.lower())),
     }
     if "RunName" in config:
@@ -88,7 +85,6 @@ def _trial(call: Call, transaction: Transaction, job_name: str, config: Mapping[
     if experiment_name is None:
         return None
     name = f"{job_name}-aws-trial"
-    author = authors.user_context(call)
     transaction.put(
         names.key(call, TRIAL, name),
         {
@@ -96,10 +92,8 @@ def _trial(call: Call, transaction: Transaction, job_name: str, config: Mapping[
             "DisplayName": name,
             "TrialArn": names.arn(call, TRIAL, name),
             "ExperimentName": experiment_name,
-            "CreationTime": call.now,
-            "CreatedBy": author,
-            "LastModifiedTime": call.now,
-            "LastModifiedBy": author,
+            **authors.creation(call),
+            **authors.change(call),
         },
     )
     return name

@@ -26,8 +26,7 @@ def create_model_package_group(call: Call, request: dict[str, Any]) -> Answer:
     document = {member: value for member, value in request.items() if member != "Tags"} | {
         "ModelPackageGroupArn": arn,
         "ModelPackageGroupStatus": "Completed",
-        "CreationTime": call.now,
-        "CreatedBy": authors.user_context(call),
+        **authors.creation(call),
         "lastVersion": 0,
     }
     try:

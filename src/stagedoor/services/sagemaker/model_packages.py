@@ -40,8 +40,7 @@ def create_model_package(call: Call, request: dict[str, Any]) -> Answer:
         "ModelPackageStatus": "Completed",
         "ModelPackageStatusDetails": {"ValidationStatuses": [], "ImageScanStatuses": []},
         "CertifyForMarketplace": False,
-        "CreationTime": call.now,
-        "CreatedBy": authors.user_context(call),
+        **authors.creation(call),
     }
     if group:
         return {"ModelPackageArn": _add_version(call, request, group, document)}
@@ -229,8 +228,7 @@ def update_model_package(call: Call, request: dict[str, Any]) -> Answer:
         if more := request.get("AdditionalInferenceSpecificationsToAdd"):
             present = document.get("AdditionalInferenceSpecifications", [])
             changes["AdditionalInferenceSpecifications"] = _additional(call, more, present)
-        author = {"LastModifiedTime": call.now, "LastModifiedBy": authors.user_context(call)}
-        transaction.put(key, document | changes | author)
+        transaction.put(key, document | changes | authors.change(call))
     return {"ModelPackageArn": document["ModelPackageArn"]}
 
 

@@ -11,15 +11,21 @@ from typing import Any
 from stagedoor.domain import images
 from stagedoor.domain.errors import AwsError
 from stagedoor.services.call import Answer, Call
-from stagedoor.services.sagemaker import job_components, job_data, names, paging, programs, roles, tag_sets
+from stagedoor.services.sagemaker import job_components, job_data, names, paging, programs, roles
+from stagedoor.services.sagemaker.job_records import JobRecords
 from stagedoor.services.sagemaker.names import PROCESSING_JOB, validation
 from stagedoor.services.sagemaker.refusals import refuse, unsupported
-from stagedoor.store.records import AlreadyExistsError, Record
 
 _ROOT = "/opt/ml/processing"
 _DEFAULT_MAX_RUNTIME_S = 86_400
 _INSTANCES_AT_MOST = 16
-_TERMINAL = ("Completed", "Failed", "Stopped")
+_JOBS = JobRecords(
+    PROCESSING_JOB,
+    job_components.PROCESSING,
+    "Job name must be unique within an AWS account and region, and a job with this name already exists",
+    lambda name: validation(f"Could not find requested job with name: {name}"),
+    lambda document, now: document | {"ProcessingJobStatus": "Stopping", "LastModifiedTime": now},
+)
 
 
 def create_processing_job(call: Call, request: dict[str, Any]) -> Answer:
@@ -44,8 +50,7 @@ def create_processing_job(call: Call, request: dict[str, Any]) -> Answer:
     _check_unique([each["OutputName"] for each in outputs], "ProcessingOutputConfig.Outputs", "OutputName")
     _check_unique([each["S3Input"]["LocalPath"] for each in inputs], "ProcessingInputs", "LocalPath")
     arn = names.arn(call, PROCESSING_JOB, name)
-    document: dict[str, Any] = {member: value for member, value in request.items() if member != "Tags"}
-    document |= {
+    document: dict[str, Any] = request | {
         "ProcessingJobArn": arn,
         "ProcessingJobStatus": "InProgress",
         "StoppingCondition": {"MaxRuntimeInSeconds": _DEFAULT_MAX_RUNTIME_S}
@@ -58,19 +63,7 @@ def create_processing_job(call: Call, request: dict[str, Any]) -> Answer:
         document["ProcessingInputs"] = inputs
     if outputs:
         document["ProcessingOutputConfig"] = request["ProcessingOutputConfig"] | {"Outputs": outputs}
-    try:
-        with call.house.records.transaction() as transaction:
-            transaction.insert(names.key(call, PROCESSING_JOB, name), document)
-            job_components.begin(
-                call, transaction, job_components.PROCESSING, name, arn, request.get("ExperimentConfig")
-            )
-            tag_sets.add(transaction, arn, request.get("Tags"))
-    except AlreadyExistsError:
-        raise AwsError(
-            "ResourceInUse",
-            f"Job name must be unique within an AWS account and region, and a job with this name already exists ({arn})",
-            status=400,
-        ) from None
+    _JOBS.insert(call, name, document)
     return {"ProcessingJobArn": arn}
 
 
@@ -138,19 +131,8 @@ def _check_unique(values: list[str], where: str, member: str) -> None:
 
 def describe_processing_job(call: Call, request: dict[str, Any]) -> Answer:
     """DescribeProcessingJob: what was asked for, and how far it is."""
-    document = names.public(_existing(call, request["ProcessingJobName"]).document)
+    document = names.public(_JOBS.existing(call, call.house.records, request["ProcessingJobName"]).document)
     return {member: value for member, value in document.items() if value not in ({}, [])}
-
-
-def _not_found(name: str) -> AwsError:
-    return validation(f"Could not find requested job with name: {name}")
-
-
-def _existing(call: Call, name: str) -> Record:
-    record = call.house.records.get(names.key(call, PROCESSING_JOB, name))
-    if record is None:
-        raise _not_found(name)
-    return record
 
 
 def list_processing_jobs(call: Call, request: dict[str, Any]) -> Answer:
@@ -180,39 +162,9 @@ def list_processing_jobs(call: Call, request: dict[str, Any]) -> Answer:
 
 def stop_processing_job(call: Call, request: dict[str, Any]) -> Answer:
     """StopProcessingJob: asks for the end; what was written until then is uploaded."""
-    name = request["ProcessingJobName"]
-    key = names.key(call, PROCESSING_JOB, name)
-    with call.house.records.transaction() as transaction:
-        record = transaction.get(key)
-        if record is None:
-            raise _not_found(name)
-        status = record.document["ProcessingJobStatus"]
-        if status == "Stopping":
-            return {}
-        if status in _TERMINAL:
-            raise validation(f"The request was rejected because the processing job is in status {status}.")
-        transaction.put(
-            key, record.document | {"ProcessingJobStatus": "Stopping", "LastModifiedTime": call.now}
-        )
-    return {}
+    return _JOBS.stop(call, request["ProcessingJobName"])
 
 
 def delete_processing_job(call: Call, request: dict[str, Any]) -> Answer:
     """DeleteProcessingJob: forgets a job that has ended; its outputs and logs stay."""
-    name = request["ProcessingJobName"]
-    key = names.key(call, PROCESSING_JOB, name)
-    with call.house.records.transaction() as transaction:
-        record = transaction.get(key)
-        if record is None:
-            raise _not_found(name)
-        status = record.document["ProcessingJobStatus"]
-        if status not in _TERMINAL:
-            raise AwsError(
-                "ResourceInUse",
-                f"The processing job {name} is in status {status}; only jobs that have ended can be deleted. Stop it first.",
-                status=400,
-            )
-        job_components.keep(transaction, call, job_components.PROCESSING, name)
-        transaction.delete(key)
-        tag_sets.forget(transaction, names.arn(call, PROCESSING_JOB, name))
-    return {}
+    return _JOBS.delete(call, request["ProcessingJobName"])

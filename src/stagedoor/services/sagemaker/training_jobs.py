@@ -13,7 +13,6 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from stagedoor.domain import images, training_states
-from stagedoor.domain.errors import AwsError
 from stagedoor.services.call import Answer, Call
 from stagedoor.services.sagemaker import (
     job_components,
@@ -23,11 +22,11 @@ from stagedoor.services.sagemaker import (
     paging,
     programs,
     roles,
-    tag_sets,
 )
+from stagedoor.services.sagemaker.job_records import JobRecords
 from stagedoor.services.sagemaker.names import TRAINING_JOB, validation
 from stagedoor.services.sagemaker.refusals import refuse, unsupported
-from stagedoor.store.records import AlreadyExistsError, Document, Record
+from stagedoor.store.records import Document
 from stagedoor.worker.algorithms import specification as built_in
 
 _NOT_YET = (
@@ -62,25 +61,21 @@ _DATA_TYPES = {
 }
 
 
+_JOBS = JobRecords(
+    TRAINING_JOB,
+    job_components.TRAINING,
+    "Training job names must be unique within an AWS account and region, and a training job with this name already exists",
+    lambda _: validation("Requested resource not found."),
+    training_states.stopping,
+)
+
+
 def create_training_job(call: Call, request: dict[str, Any]) -> Answer:
     """CreateTrainingJob: all that can be known before the job runs is checked now."""
     name = request["TrainingJobName"]
     arn = names.arn(call, TRAINING_JOB, name)
     document = training_states.begun(checked(call, request) | {"TrainingJobArn": arn}, call.now)
-    try:
-        with call.house.records.transaction() as transaction:
-            transaction.insert(names.key(call, TRAINING_JOB, name), document)
-            job_components.begin(
-                call, transaction, job_components.TRAINING, name, arn, request.get("ExperimentConfig")
-            )
-            tag_sets.add(transaction, arn, request.get("Tags"))
-    except AlreadyExistsError:
-        raise AwsError(
-            "ResourceInUse",
-            "Training job names must be unique within an AWS account and region, and a training job with this name "
-            f"already exists ({arn})",
-            status=400,
-        ) from None
+    _JOBS.insert(call, name, document)
     return {"TrainingJobArn": arn}
 
 
@@ -103,7 +98,7 @@ def checked(call: Call, request: dict[str, Any]) -> Document:
         _channel(call, channel, request, number) for number, channel in enumerate(_channels(request), 1)
     ]
     job_data.check_output(call, request["OutputDataConfig"]["S3OutputPath"], "OutputDataConfig.S3OutputPath")
-    document = {member: value for member, value in request.items() if member != "Tags"} | {
+    document = request | {
         "AlgorithmSpecification": _described_algorithm(request["AlgorithmSpecification"], algorithm, program),
         "InputDataConfig": channels,
         "OutputDataConfig": {"KmsKeyId": "", "CompressionType": "GZIP"} | request["OutputDataConfig"],
@@ -247,16 +242,9 @@ def _channel(call: Call, channel: dict[str, Any], request: dict[str, Any], numbe
 
 def describe_training_job(call: Call, request: dict[str, Any]) -> Answer:
     """DescribeTrainingJob: what was asked for, and how far it is."""
-    document = names.public(_existing(call, request["TrainingJobName"]).document)
+    document = names.public(_JOBS.existing(call, call.house.records, request["TrainingJobName"]).document)
     document["ProfilingStatus"] = "Disabled"  # nothing is profiled, whatever ProfilerConfig wishes
     return {member: value for member, value in document.items() if value not in ({}, [])}
-
-
-def _existing(call: Call, name: str) -> Record:
-    record = call.house.records.get(names.key(call, TRAINING_JOB, name))
-    if record is None:
-        raise validation("Requested resource not found.")
-    return record
 
 
 def list_training_jobs(call: Call, request: dict[str, Any]) -> Answer:
@@ -287,38 +275,9 @@ def list_training_jobs(call: Call, request: dict[str, Any]) -> Answer:
 
 def stop_training_job(call: Call, request: dict[str, Any]) -> Answer:
     """StopTrainingJob: asks for the end; the reconciler ends it and saves what the algorithm left."""
-    key = names.key(call, TRAINING_JOB, request["TrainingJobName"])
-    with call.house.records.transaction() as transaction:
-        record = transaction.get(key)
-        if record is None:
-            raise validation("Requested resource not found.")
-        document = record.document
-        status = document["TrainingJobStatus"]
-        if status == "Stopping":
-            return {}
-        if status in training_states.TERMINAL:
-            raise validation(f"The request was rejected because the training job is in status {status}.")
-        transaction.put(key, training_states.stopping(document, call.now))
-    return {}
+    return _JOBS.stop(call, request["TrainingJobName"])
 
 
 def delete_training_job(call: Call, request: dict[str, Any]) -> Answer:
     """DeleteTrainingJob: forgets a job that has ended; its artifacts and logs stay."""
-    name = request["TrainingJobName"]
-    key = names.key(call, TRAINING_JOB, name)
-    with call.house.records.transaction() as transaction:
-        record = transaction.get(key)
-        if record is None:
-            raise validation("Requested resource not found.")
-        status = record.document["TrainingJobStatus"]
-        if status not in training_states.TERMINAL:
-            raise AwsError(
-                "ResourceInUse",
-                f"The training job {name} is in status {status}; only jobs that have ended can be deleted. "
-                "Stop it first.",
-                status=400,
-            )
-        job_components.keep(transaction, call, job_components.TRAINING, name)
-        transaction.delete(key)
-        tag_sets.forget(transaction, names.arn(call, TRAINING_JOB, name))
-    return {}
+    return _JOBS.delete(call, request["TrainingJobName"])

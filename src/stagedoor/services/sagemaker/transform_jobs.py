@@ -7,15 +7,20 @@ output. What else cannot be honoured is refused by name.
 
 from typing import Any
 
-from stagedoor.domain.errors import AwsError
 from stagedoor.domain.json_path import JsonPath, JsonPathError
 from stagedoor.services.call import Answer, Call
-from stagedoor.services.sagemaker import job_components, job_data, names, paging, programs, tag_sets
+from stagedoor.services.sagemaker import job_components, job_data, names, paging, programs
+from stagedoor.services.sagemaker.job_records import JobRecords
 from stagedoor.services.sagemaker.names import MODEL, TRANSFORM_JOB, validation
-from stagedoor.store.records import AlreadyExistsError, Record
 
 _MAX_PAYLOAD_MB = 100
-_TERMINAL = ("Completed", "Failed", "Stopped")
+_JOBS = JobRecords(
+    TRANSFORM_JOB,
+    job_components.TRANSFORM,
+    "Job name must be unique within an AWS account and region, and a job with this name already exists",
+    lambda name: validation(f"Could not find requested job with name: {name}"),
+    lambda document, now: document | {"TransformJobStatus": "Stopping", "lastModifiedTime": now},
+)
 _FILTERED_TYPES = ("text/csv", "csv", "application/json", "application/jsonlines", "application/x-jsonlines")
 
 
@@ -33,7 +38,7 @@ def create_transform_job(call: Call, request: dict[str, Any]) -> Answer:
     if (capture := request.get("DataCaptureConfig")) is not None:
         job_data.check_output(call, capture["DestinationS3Uri"], "DataCaptureConfig.DestinationS3Uri")
     arn = names.arn(call, TRANSFORM_JOB, name)
-    document = {member: value for member, value in request.items() if member != "Tags"} | {
+    document = request | {
         "TransformJobArn": arn,
         "TransformJobStatus": "InProgress",
         "TransformInput": transform_input,
@@ -44,20 +49,7 @@ def create_transform_job(call: Call, request: dict[str, Any]) -> Answer:
         "model": {member: model[member] for member in ("algorithm", "artifact", "container")}
         | programs.carried(model),
     }
-    try:
-        with call.house.records.transaction() as transaction:
-            transaction.insert(names.key(call, TRANSFORM_JOB, name), document)
-            job_components.begin(
-                call, transaction, job_components.TRANSFORM, name, arn, request.get("ExperimentConfig")
-            )
-            tag_sets.add(transaction, arn, request.get("Tags"))
-    except AlreadyExistsError:
-        raise AwsError(
-            "ResourceInUse",
-            "Job name must be unique within an AWS account and region, and a job with this name already exists "
-            f"({arn})",
-            status=400,
-        ) from None
+    _JOBS.insert(call, name, document)
     return {"TransformJobArn": arn}
 
 
@@ -93,15 +85,8 @@ def _data_processing(request: dict[str, Any], transform_input: dict[str, Any]) -
 
 def describe_transform_job(call: Call, request: dict[str, Any]) -> Answer:
     """DescribeTransformJob: what was asked for, and how far it is."""
-    document = names.public(_existing(call, request["TransformJobName"]).document)
+    document = names.public(_JOBS.existing(call, call.house.records, request["TransformJobName"]).document)
     return {member: value for member, value in document.items() if value not in ({}, [])}
-
-
-def _existing(call: Call, name: str) -> Record:
-    record = call.house.records.get(names.key(call, TRANSFORM_JOB, name))
-    if record is None:
-        raise validation(f"Could not find requested job with name: {name}")
-    return record
 
 
 def list_transform_jobs(call: Call, request: dict[str, Any]) -> Answer:
@@ -130,18 +115,4 @@ def list_transform_jobs(call: Call, request: dict[str, Any]) -> Answer:
 
 def stop_transform_job(call: Call, request: dict[str, Any]) -> Answer:
     """StopTransformJob: asks for the end; outputs that are complete stay."""
-    name = request["TransformJobName"]
-    key = names.key(call, TRANSFORM_JOB, name)
-    with call.house.records.transaction() as transaction:
-        record = transaction.get(key)
-        if record is None:
-            raise validation(f"Could not find requested job with name: {name}")
-        status = record.document["TransformJobStatus"]
-        if status == "Stopping":
-            return {}
-        if status in _TERMINAL:
-            raise validation(f"The request was rejected because the transform job is in status {status}.")
-        transaction.put(
-            key, record.document | {"TransformJobStatus": "Stopping", "lastModifiedTime": call.now}
-        )
-    return {}
+    return _JOBS.stop(call, request["TransformJobName"])

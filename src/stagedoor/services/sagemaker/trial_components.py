@@ -16,7 +16,7 @@ from stagedoor.services.sagemaker import (
 )
 from stagedoor.services.sagemaker.names import EXPERIMENT, TRIAL, TRIAL_COMPONENT, validation
 from stagedoor.services.sagemaker.paging import seconds
-from stagedoor.store.records import AlreadyExistsError, Record
+from stagedoor.store.records import Record
 from stagedoor.store.step_metrics import Component
 
 _MAPS = ("Parameters", "InputArtifacts", "OutputArtifacts")
@@ -26,25 +26,10 @@ _AT_MOST = {"Parameters": 300, "InputArtifacts": 60, "OutputArtifacts": 60}
 def create_trial_component(call: Call, request: dict[str, Any]) -> Answer:
     """CreateTrialComponent, of no trial yet."""
     name = request["TrialComponentName"]
-    arn = names.arn(call, TRIAL_COMPONENT, name)
-    author = authors.user_context(call)
-    document = {"DisplayName": name} | {
-        member: value for member, value in request.items() if member != "Tags"
-    }
-    _check(document)
-    document |= _times(request) | {
-        "TrialComponentArn": arn,
-        "CreationTime": call.now,
-        "CreatedBy": author,
-        "LastModifiedTime": call.now,
-        "LastModifiedBy": author,
-    }
-    try:
-        with call.house.records.transaction() as transaction:
-            transaction.insert(names.key(call, TRIAL_COMPONENT, name), document)
-            tag_sets.add(transaction, arn, request.get("Tags"))
-    except AlreadyExistsError:
-        raise experiment_names.taken(call, TRIAL_COMPONENT, name) from None
+    _check(request)
+    document = request | _times(request) | {"TrialComponentArn": names.arn(call, TRIAL_COMPONENT, name)}
+    with call.house.records.transaction() as transaction:
+        arn = experiment_names.insert(call, transaction, TRIAL_COMPONENT, name, document)
     return {"TrialComponentArn": arn}
 
 
@@ -138,8 +123,7 @@ def update_trial_component(call: Call, request: dict[str, Any]) -> Answer:
                 hidden = f"removed{member}"
                 changes[hidden] = sorted((set(document.get(hidden, [])) | set(gone)) - set(added))
         _check(changes)
-        author = {"LastModifiedTime": call.now, "LastModifiedBy": authors.user_context(call)}
-        transaction.put(record.key, document | changes | author)
+        transaction.put(record.key, document | changes | authors.change(call))
     return {"TrialComponentArn": document["TrialComponentArn"]}
 
 
