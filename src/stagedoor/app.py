@@ -386,6 +386,7 @@ class Application:
             self._clock,
             start_timeout_s=settings.worker_start_timeout_s,
             invoke_timeout_s=settings.invoke_timeout_s,
+            idle_s=settings.endpoint_idle_s,
             access=access,
         )
         functions = FunctionReconciler(

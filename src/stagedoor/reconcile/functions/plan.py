@@ -72,7 +72,7 @@ Action = Start | Stop | Renew | Reject
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """``concurrency``: workers at most. ``idle_s``: an idle one is kept so long."""
+    """``concurrency``: workers at most. ``idle_s``: an idle one is kept so long; 0: for ever."""
 
     concurrency: int
     idle_s: float
@@ -118,7 +118,7 @@ def _is_over(worker: WorkerView, current: Mapping[VersionKey, str], limits: Limi
     if worker.state != "idle":
         return False
     outdated = current.get(worker.key) != worker.revision
-    unused = now - worker.since >= limits.idle_s
+    unused = 0 < limits.idle_s <= now - worker.since
     return outdated or unused or worker.expires - now < _EXPIRY_MARGIN_S
 
 
