@@ -320,6 +320,7 @@ class Application:
             private=[data],
             memory_max_bytes=settings.workload_memory_max_bytes,
             environments=Environments(data / "environments"),
+            runtime_idle_s=settings.runtime_idle_s,
         )
 
     def _in_background(self, work: Callable[[], object]) -> None:

@@ -105,6 +105,11 @@ class Settings:
         300.0,
     )
     function_idle_s: float = _doc("An idle function worker is stopped after this time; 0: never.", 300.0)
+    runtime_idle_s: float = _doc(
+        "A runtime that is started only when it is needed (frameworks, most algorithms) is ended after this time without a workload, "
+        "so that its memory is given back; 0: never.",
+        900.0,
+    )
     function_concurrency: int = _doc("Function workers at most, over all functions.", 32)
     function_retry_delays_s: str = _doc(
         "Pauses before the two retries of an asynchronous invocation that failed, separated by a comma.",

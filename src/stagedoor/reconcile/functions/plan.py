@@ -112,6 +112,12 @@ def plan(
     return actions
 
 
+def next_idle_end(workers: Sequence[WorkerView], idle_s: float) -> float | None:
+    """When (monotonic seconds) the first of the idle workers has been idle for too long, if nobody uses it."""
+    ends = (worker.since + idle_s for worker in workers if worker.state == "idle")
+    return min(ends, default=None) if idle_s else None
+
+
 def _is_over(worker: WorkerView, current: Mapping[VersionKey, str], limits: Limits, now: float) -> bool:
     if worker.state == "condemned":
         return True
