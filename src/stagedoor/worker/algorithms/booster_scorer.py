@@ -2,9 +2,10 @@
 
 Place in the flow: ``xgboost_serving`` asks for scores of a float32 matrix (NaN: missing). ``Booster.inplace_predict`` costs
 some 300 microseconds however few the rows are, so a few rows go through ``tree_ensemble`` where the model allows it and
-where both ways gave the same answers when the model was loaded.
+where both ways gave the same answers. Finding that out takes longer than the first answer may, so it is done after that (``settle``).
 """
 
+import json
 import logging
 import math
 from collections.abc import Callable
@@ -86,12 +87,15 @@ _OBJECTIVES: dict[str, tuple[Transform, Callable[[float], float]]] = {
 
 
 class BoosterScorer:
-    """Scores matrices of ``features`` columns. Not thread-safe, as the booster is not."""
+    """Scores matrices of ``features`` columns. Not thread-safe, as the booster is not.
 
-    def __init__(self, booster: xgboost.Booster) -> None:
+    ``settled=False`` leaves all rows to the booster until ``settle``.
+    """
+
+    def __init__(self, booster: xgboost.Booster, *, settled: bool = True) -> None:
         self._booster = booster
         self.features = int(booster.num_features())
-        config = orjson.loads(booster.save_config())["learner"]
+        self._config = config = _parsed(booster.save_config())["learner"]
         self.objective = str(config["objective"]["name"])
         self.classes = int(config["learner_model_param"].get("num_class", 0))
         best = booster.attr("best_iteration")
@@ -103,9 +107,15 @@ class BoosterScorer:
         self._base = np.zeros(1, dtype=np.float32)
         self._transform: Transform = _identity
         self._few_rows = 0
-        reason = self._lay_out(config)
+        self.description = f"{self.objective}, {self.features} features, {rounds} rounds"
+        if settled:
+            self.settle()
+
+    def settle(self) -> None:
+        """Find the fastest way to the booster's answers. Once."""
+        reason = self._lay_out(self._config)
         way = f"up to {self._few_rows} rows as arrays" if self._ensemble else f"by the booster ({reason})"
-        self.description = f"{self.objective}, {self.features} features, {rounds} rounds, {way}"
+        self.description += f", {way}"
 
     def score(self, matrix: "NDArray[np.float32]") -> "NDArray[np.float32]":
         """Predictions: one number per row, or one list per row (classes)."""
@@ -136,7 +146,7 @@ class BoosterScorer:
         raw = self._booster.save_raw("json")
         if len(raw) > _RAW_BYTES_AT_MOST:
             return f"{len(raw)} bytes of trees"
-        gradient_booster = orjson.loads(raw)["learner"]["gradient_booster"]
+        gradient_booster = _parsed(raw)["learner"]["gradient_booster"]
         if gradient_booster.get("name") != "gbtree":
             return f"booster {gradient_booster.get('name')}"
         model = gradient_booster["model"]
@@ -183,6 +193,14 @@ class BoosterScorer:
         some = _CHECK_ROWS // 4
         rows[-some:][random.random((some, self.features), dtype=np.float32) < 0.3] = np.nan
         return rows
+
+
+def _parsed(text: str | bytes | bytearray) -> dict[str, Any]:
+    """XGBoost's JSON, which may hold NaN and Infinity."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return json.loads(text)
 
 
 def _trees_of_rounds(model: dict[str, Any], rounds: int, classes: int) -> int:
