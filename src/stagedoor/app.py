@@ -242,6 +242,7 @@ class Application:
             private=[data],
             memory_max_bytes=settings.workload_memory_max_bytes,
             environments=Environments(data / "environments", settings.environments_max_bytes),
+            runtime_idle_s=settings.runtime_idle_s,
         )
 
     def _in_background(self, work: Callable[[], object]) -> None:
@@ -308,6 +309,7 @@ class Application:
             self._clock,
             start_timeout_s=settings.worker_start_timeout_s,
             invoke_timeout_s=settings.invoke_timeout_s,
+            idle_s=settings.endpoint_idle_s,
             access=access,
         )
         functions = FunctionReconciler(

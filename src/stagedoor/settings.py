@@ -99,7 +99,17 @@ class Settings:
     )
     clock_skew_s: float = _doc("How far a signature's date may be off.", 900.0)
     worker_start_timeout_s: float = _doc("Time a worker has from its start to its first answer.", 120.0)
-    function_idle_s: float = _doc("An idle function worker is stopped after this time.", 300.0)
+    endpoint_idle_s: float = _doc(
+        "An endpoint that nobody has invoked for this time gives its workers back. It stays InService, and the next request wakes it. "
+        "0: never; then all endpoints are also brought up when the server starts.",
+        300.0,
+    )
+    function_idle_s: float = _doc("An idle function worker is stopped after this time; 0: never.", 300.0)
+    runtime_idle_s: float = _doc(
+        "A runtime that is started only when it is needed (frameworks, most algorithms) is ended after this time without a workload, "
+        "so that its memory is given back; 0: never.",
+        900.0,
+    )
     function_concurrency: int = _doc("Function workers at most, over all functions.", 32)
     function_retry_delays_s: str = _doc(
         "Pauses before the two retries of an asynchronous invocation that failed, separated by a comma.",

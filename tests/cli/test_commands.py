@@ -61,6 +61,13 @@ class TestStatus:
         assert re.search(rf"^functions \(\d+\)\n(?:  .*\n)*  {app.name} +Active$", shown, re.MULTILINE)
         assert re.search(rf"^rest apis \(\d+\)\n(?:  .*\n)*  {app.name} +{app.api_id}$", shown, re.MULTILINE)
         assert stagedoor.secret_access_key not in shown
+        total, measure = re.search(r"^memory (\d+) MB \((.+)\)$", shown, re.MULTILINE).groups()  # type: ignore[union-attr]
+        assert 30 < int(total) < 3_000
+        assert measure.startswith(
+            "PSS" if sys.platform == "linux" and os.geteuid() == 0 else ("own", "without", "PSS", "RSS")
+        )
+        assert re.search(r"^  server +\d+ MB$", shown, re.MULTILINE)
+        assert re.search(r"^  warm xgboost +\d+ MB", shown, re.MULTILINE)
 
     def test_json_has_the_same(self, stagedoor: Server, app: Deployed) -> None:
         found = json.loads(run("status", "--json", "--data", str(stagedoor.data)))
@@ -71,6 +78,9 @@ class TestStatus:
         )
         assert {"name": app.name, "state": "InService"} in found["endpoints"]
         assert app.name in [bucket["name"] for bucket in found["buckets"]]
+        processes = found["memory"]["processes"]
+        assert found["memory"]["total_bytes"] == sum(each["bytes"] for each in processes)
+        assert (processes[0]["pid"], processes[0]["name"]) == (stagedoor.pid, "server")
 
 
 class TestLogs:

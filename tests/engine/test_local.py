@@ -16,6 +16,7 @@ import pytest
 from engine import houses
 from engine.houses import Told
 
+from stagedoor.engine import process_memory
 from stagedoor.engine.interface import EngineError, Placement, Workload
 from stagedoor.engine.local import LocalEngine
 from stagedoor.engine.runtimes import Runtime, default_runtimes
@@ -240,6 +241,30 @@ def test_a_worker_has_nothing_of_the_server(
     secret.close()
 
 
+def test_a_runtime_that_is_seldom_needed_is_ended_when_idle_and_comes_back(tmp_path: Path) -> None:
+    async def story() -> None:
+        seldom = Runtime(path=(houses.PROBES,), warm_up="when needed")
+        often = Runtime(path=(houses.PROBES,))
+        engine = LocalEngine(tmp_path / "scratch", {"plain": seldom, "often": often}, runtime_idle_s=0.3)
+        told = Told()
+        await engine.open(told.on_output, told.on_exit)
+        try:
+            assert "plain" not in engine.parent_pids()
+            for number in range(2):
+                await engine.start(houses.model(f"m{number}"))
+                await asyncio.sleep(0.7)
+                assert "plain" in engine.parent_pids(), "it has a workload"
+                await engine.stop(f"m{number}", 5)
+                async with asyncio.timeout(10):
+                    while "plain" in engine.parent_pids():  # noqa: ASYNC110 - a process goes
+                        await asyncio.sleep(0.02)
+            assert "often" in engine.parent_pids()
+        finally:
+            await engine.close()
+
+    asyncio.run(story())
+
+
 @linux_only
 def test_ps_shows_what_a_process_is_for(tmp_path: Path) -> None:
     async def story(engine: LocalEngine, _told: Told) -> None:
@@ -375,14 +400,17 @@ def test_a_start_whose_caller_gives_up_can_still_be_stopped(tmp_path: Path) -> N
     run(tmp_path, story)
 
 
-@linux_only
-def test_memory_is_told_per_workload(tmp_path: Path) -> None:
+def test_memory_is_told_per_process(tmp_path: Path) -> None:
     async def story(engine: LocalEngine, _told: Told) -> None:
         await engine.start(houses.model("m"))
         await seen(engine, "m", "0")
-        sizes = await engine.memory_bytes()
-        assert set(sizes) == {"m"}
-        assert 100_000 < sizes["m"] < 200_000_000
+        found = await asyncio.to_thread(process_memory.of_server, os.getpid())
+        assert (found[0].pid, found[0].name) == (os.getpid(), "server")
+        sizes = {each.name: each.size_bytes for each in found}
+        assert 100_000 < sizes["model m"] < 200_000_000
+        assert 100_000 < sizes["warm plain"] < 200_000_000
+        kinds = {each.measure for each in found}
+        assert kinds <= ({"PSS", "own"} if sys.platform == "linux" else {"RSS"})
 
     run(tmp_path, story)
 

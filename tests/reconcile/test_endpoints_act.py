@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -23,8 +24,13 @@ from stagedoor.store.contents import Contents
 from stagedoor.store.log_events import LogEvents
 from stagedoor.store.object_rows import Bucket, ObjectRows
 from stagedoor.store.records import Document, Key, SqliteRecords
-from stagedoor.traffic.channel import CallTimeoutError, ChannelLostError
-from stagedoor.traffic.endpoint_routes import EndpointKey, EndpointRoutes, UnknownEndpointError
+from stagedoor.traffic.channel import CallTimeoutError, Channel, ChannelLostError
+from stagedoor.traffic.endpoint_routes import (
+    EndpointKey,
+    EndpointRoutes,
+    StartFailedError,
+    UnknownEndpointError,
+)
 from stagedoor.traffic.log_writer import LogWriter
 
 ACCOUNT, REGION = "000000000000", "us-east-1"
@@ -46,6 +52,7 @@ class Scene:
         self.artifact = self.upload(b"archive")
         self.behaviour: Callable[[Workload], Behaviour] = lambda _: Behaviour()
         self.boots = 0
+        self.idle_s = 0.0
 
     def upload(self, data: bytes) -> dict[str, Any]:
         row = objects_io.put_bytes(self.objects, self.contents, "models", "model.tar.gz", data, now=1.0)
@@ -60,6 +67,7 @@ class Scene:
         }
 
     async def boot(self) -> None:
+        """Start the server; ``idle_s`` as it is then."""
         self.boots += 1
         self.engine = FakeEngine(self.root / f"scratch{self.boots}", self._behave)
         self.routes = EndpointRoutes()
@@ -75,6 +83,7 @@ class Scene:
             clock,
             start_timeout_s=5.0,
             invoke_timeout_s=5.0,
+            idle_s=self.idle_s,
         )
         self.loop = Loop(self.reconciler, self.records)
         self.reconciler.wake = self.loop.wake
@@ -192,6 +201,15 @@ def play(root: Path, story: Callable[[Scene], Awaitable[None]]) -> None:
             await story(scene)
 
     asyncio.run(main())
+
+
+def idle(root: Path, story: Callable[[Scene], Awaitable[None]], *, idle_s: float) -> None:
+    async def resting(scene: Scene) -> None:
+        scene.idle_s = idle_s
+        await scene.restart()
+        await story(scene)
+
+    play(root, resting)
 
 
 def says(text: bytes, **more: Any) -> Behaviour:
@@ -472,8 +490,13 @@ def test_a_worker_that_keeps_crashing_is_started_ever_more_slowly(tmp_path: Path
         (slot,) = scene.reconciler._endpoints[KEY].attempts
         assert scene.reconciler._endpoints[KEY].attempts[slot] >= 3
         assert scene.status == "InService"
+        assert "broken disk" in str(scene.document and scene.document["startFailure"])
+        with pytest.raises(StartFailedError, match="broken disk"):
+            await scene.invoke()
         scene.behaviour = lambda _: Behaviour()
+        await eventually(lambda: any(route.worker_ids for route in routed(scene)))
         assert await scene.invoke(b"back") == b"back"
+        await eventually(lambda: "startFailure" not in (scene.document or {}))
 
     play(tmp_path, story)
 
@@ -544,3 +567,174 @@ def test_whatever_was_under_way_when_the_server_died_is_finished_by_the_next(
             assert await scene.invoke() == b"hello"
 
     play(tmp_path, story)
+
+
+# Endpoints that nobody uses -----------------------------------------------------------------------------------------
+
+
+async def rests(scene: Scene) -> None:
+    async with asyncio.timeout(10):
+        while (  # noqa: ASYNC110 - see eventually
+            await scene.engine.list() or routed(scene) != (Route("AllTraffic", 1.0, ()),)
+        ):
+            await asyncio.sleep(0.005)
+
+
+def test_an_endpoint_that_nobody_uses_gives_its_workers_back_and_the_next_request_wakes_it(
+    tmp_path: Path,
+) -> None:
+    async def story(scene: Scene) -> None:
+        scene.create(scene.fleet(1, AllTraffic=2))
+        await scene.reaches("InService")
+        modified = scene.document["LastModifiedTime"] if scene.document else 0
+        for _ in range(3):
+            await rests(scene)
+            assert scene.status == "InService"
+            assert await asyncio.gather(*(scene.invoke(b"x") for _ in range(30))) == [b"x"] * 30
+        assert len(scene.engine.started) == 8, "each time one set of workers"
+        assert scene.document is not None
+        assert scene.document["LastModifiedTime"] == modified
+
+    idle(tmp_path, story, idle_s=0.1)
+
+
+def test_an_endpoint_in_use_keeps_its_workers(tmp_path: Path) -> None:
+    async def slow(_meta: Mapping[str, Any], _body: bytes) -> tuple[Mapping[str, Any], bytes]:
+        await asyncio.sleep(0.4)
+        return {}, b"slow"
+
+    async def story(scene: Scene) -> None:
+        scene.create()
+        await scene.reaches("InService")
+        for _ in range(12):
+            await asyncio.sleep(0.03)
+            await scene.invoke()
+        assert len(scene.engine.started) == 1
+        scene.behaviour = lambda _: Behaviour(answer=slow)
+        scene.update(scene.fleet(2))
+        await scene.reaches("InService")
+        assert await scene.invoke() == b"slow"
+        assert len(scene.engine.started) == 2
+
+    idle(tmp_path, story, idle_s=0.15)
+
+
+def test_who_reaches_a_worker_by_another_connection_keeps_it_too(tmp_path: Path) -> None:
+    async def story(scene: Scene) -> None:
+        scene.create()
+        await scene.reaches("InService")
+        (placement,) = await scene.engine.list()
+        channel = await Channel.open(placement.address, 5.0)
+        for _ in range(12):
+            await asyncio.sleep(0.03)
+            await channel.call({}, b"", 5.0)
+        assert len(scene.engine.started) == 1
+        assert await scene.engine.list() == [placement]
+        channel.close()
+        await rests(scene)
+
+    idle(tmp_path, story, idle_s=0.15)
+
+
+def test_after_a_restart_endpoints_rest_until_somebody_asks(tmp_path: Path) -> None:
+    async def story(scene: Scene) -> None:
+        scene.create()
+        await scene.reaches("InService")
+        await scene.restart()
+        await eventually(lambda: scene.routes.routes(ROUTE) is not None)
+        assert scene.engine.started == []
+        assert await scene.invoke(b"back") == b"back"
+        assert len(scene.engine.started) == 1
+
+    idle(tmp_path, story, idle_s=60.0)
+
+
+def test_a_request_that_comes_before_the_first_look_after_a_restart_wakes_the_endpoint(
+    tmp_path: Path,
+) -> None:
+    async def story(scene: Scene) -> None:
+        scene.create()
+        await scene.reaches("InService")
+        await scene.halt()
+        await scene.boot()
+        assert await scene.invoke(b"early") == b"early"
+
+    idle(tmp_path, story, idle_s=60.0)
+
+
+def test_a_wake_that_fails_tells_those_who_wait_and_the_record(tmp_path: Path) -> None:
+    async def story(scene: Scene) -> None:
+        scene.create()
+        await scene.reaches("InService")
+        await rests(scene)
+        scene.behaviour = lambda _: Behaviour(fails_at_load="no memory", ready_after_s=0.02)
+        answers = await asyncio.gather(*(scene.invoke() for _ in range(5)), return_exceptions=True)
+        assert all(isinstance(each, StartFailedError) and "no memory" in str(each) for each in answers)
+        await eventually(lambda: "no memory" in (scene.document or {}).get("startFailure", ""))
+        assert scene.status == "InService"
+        await rests(scene)
+        scene.behaviour = lambda _: Behaviour()
+        assert await scene.invoke(b"well") == b"well"
+        await eventually(lambda: "startFailure" not in (scene.document or {}))
+
+    idle(tmp_path, story, idle_s=0.1)
+
+
+@pytest.mark.parametrize("what", ["update", "resize", "delete", "crash"])
+def test_a_resting_endpoint_can_be_changed(tmp_path: Path, what: str) -> None:
+    async def story(scene: Scene) -> None:
+        scene.create()
+        await scene.reaches("InService")
+        await rests(scene)
+        if what == "delete":
+            scene.delete()
+            await scene.reaches("gone")
+            with pytest.raises(UnknownEndpointError):
+                await scene.invoke()
+            return
+        if what == "crash":
+            await scene.invoke()
+            await scene.engine.crash(scene.engine.started[-1].id)
+            await eventually(lambda: not any(route.worker_ids for route in routed(scene)))
+        else:
+            scene.update(scene.fleet(2) if what == "update" else scene.fleet(1, AllTraffic=3))
+        assert await scene.invoke(b"x") == b"x"
+        await scene.reaches("InService")
+        await rests(scene)
+
+    idle(tmp_path, story, idle_s=0.1)
+
+
+def test_requests_updates_and_rests_in_any_order_lose_no_request(tmp_path: Path) -> None:
+    """Everything happens at once: clients at different rates, updates, crashes, and rests as short as a worker's start."""
+    random = Random(5)
+
+    async def client(scene: Scene, number: int) -> int:
+        lost = 0
+        for count in range(40):
+            await asyncio.sleep(random.choice([0, 0.001, 0.01, 0.03, 0.06]))
+            body = f"{number}.{count}".encode()
+            try:
+                assert await scene.invoke(body) == body
+            except ChannelLostError:
+                lost += 1  # its worker was killed while it had the call
+        return lost
+
+    async def story(scene: Scene) -> None:
+        scene.create(scene.fleet(1, AllTraffic=2))
+        await scene.reaches("InService")
+        clients = asyncio.gather(*(client(scene, number) for number in range(6)))
+        kills = 0
+        for generation in range(2, 8):
+            await asyncio.sleep(random.random() * 0.15)
+            if generation % 3 == 0 and (running := await scene.engine.list()):
+                kills += 1
+                await scene.engine.crash(random.choice(running).workload_id)
+            scene.update(scene.fleet(generation, AllTraffic=1 + generation % 2))
+            await scene.reaches("InService")
+        assert sum(await clients) <= kills * 6
+        await rests(scene)
+        scene.delete()
+        await scene.reaches("gone")
+
+    idle(tmp_path, story, idle_s=0.02)

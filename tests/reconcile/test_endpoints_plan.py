@@ -102,6 +102,30 @@ def test_after_a_restart_an_endpoint_in_service_is_routed_at_once_and_gets_its_w
     assert plan(view(ONE)) == Plan((Route("A", 1.0, ()),), start=(Slot(1, "A", 0),))
 
 
+def test_an_endpoint_that_nobody_uses_gives_its_workers_back_and_stays_routed() -> None:
+    workers = (worker(Slot(2, "A", 0)), worker(Slot(2, "A", 1)))
+    used = replace(view(TWO, None, *workers), now=5.0, rest_at=8.0)
+    assert plan(used) == Plan((Route("A", 1.0, ("2.A.0", "2.A.1")),), due=8.0)
+    resting = plan(replace(used, now=8.0))
+    assert resting == Plan((Route("A", 1.0, ()),), stop=("2.A.0", "2.A.1"))
+
+
+def test_a_resting_endpoint_wakes_while_its_old_workers_still_go() -> None:
+    going = (worker(Slot(2, "A", 0), "draining"), worker(Slot(2, "A", 1), "draining"))
+    woken = replace(view(TWO, None, *going), now=8.0, rest_at=9.0)
+    assert plan(woken) == Plan((Route("A", 1.0, ()),), start=(Slot(2, "A", 0), Slot(2, "A", 1)), due=9.0)
+
+
+def test_a_resting_endpoint_is_updated_without_waking_what_is_replaced() -> None:
+    resting = replace(view(ONE, TWO), now=8.0, rest_at=1.0)
+    assert plan(resting) == Plan((Route("A", 1.0, ()),), start=(Slot(2, "A", 0), Slot(2, "A", 1)))
+
+
+def test_a_resting_endpoint_does_not_try_again_what_failed() -> None:
+    broken = replace(view(ONE), failures={Slot(1, "A", 0): Failure("broken", 9.0)}, now=8.0, rest_at=1.0)
+    assert plan(broken) == Plan((Route("A", 1.0, ()),))
+
+
 def test_a_deleted_endpoint_is_gone_when_its_last_worker_is() -> None:
     going = plan(view(ONE, TWO, worker(Slot(1, "A", 0)), worker(Slot(2, "A", 0), "starting"), deleting=True))
     assert going == Plan(None, stop=("1.A.0", "2.A.0"))
@@ -112,6 +136,8 @@ def test_a_deleted_endpoint_is_gone_when_its_last_worker_is() -> None:
 def test_a_failed_endpoint_keeps_no_worker() -> None:
     assert plan(view(None, None, worker(Slot(1, "A", 0), "starting"))) == Plan(None, stop=("1.A.0",))
 
+
+IDLE_S = 5.0
 
 # Any history -------------------------------------------------------------------------------------------------------
 
@@ -128,6 +154,7 @@ class World:
     failures: dict[Slot, Failure] = field(default_factory=dict)
     routes: tuple[Route, ...] | None = None
     now: float = 0.0
+    rest_at: float | None = None
     made: int = 0
 
     def view(self) -> View:
@@ -138,6 +165,7 @@ class World:
             list(self.workers.values()),
             dict(self.failures),
             self.now,
+            self.rest_at,
         )
 
     def carry_out(self) -> Plan:
@@ -160,7 +188,7 @@ class World:
         if before and any(route.worker_ids for route in before) and self.serving is not None:
             alive = {w.id for w in self.workers.values()}
             survivors = [w for route in before for w in route.worker_ids if w in alive]
-            if survivors and self.status != "Deleting":
+            if survivors and self.status != "Deleting" and not self.view().rests:
                 assert self.routes is not None
                 assert any(route.worker_ids for route in self.routes), "a plan left nobody to answer"
         return found
@@ -168,6 +196,8 @@ class World:
     def write(self, outcome: Outcome) -> None:
         if outcome.kind == "takeover":
             self.serving, self.coming, self.status = self.coming, None, "InService"
+            if self.rest_at is not None:
+                self.rest_at = self.now + IDLE_S
         elif outcome.kind == "failure":
             self.coming = None
             self.status = "InService" if self.serving else "Failed"
@@ -189,7 +219,7 @@ class World:
                 elif each.phase == "starting":
                     self.workers[each.id] = replace(each, phase="ready")
                     self.failures.pop(each.slot, None)
-            if found.due is not None:
+            if found.due is not None and found.due != self.rest_at:
                 self.now = found.due
             elif found.outcome is None and not found.stop and not found.start and not moving:
                 return
@@ -269,19 +299,47 @@ def reconcile(world: World, _: tuple[Variant, ...]) -> None:
         world.carry_out()
 
 
+def use(world: World, _: tuple[Variant, ...]) -> None:
+    if world.rest_at is not None:
+        world.rest_at = world.now + IDLE_S
+
+
+def forget(world: World, _: tuple[Variant, ...]) -> None:
+    """Nobody comes for a long time."""
+    world.now += 2 * IDLE_S
+
+
 Event = Callable[[World, tuple[Variant, ...]], None]
-events: list[Event] = [update, resize, delete, restart, ready, ready, fail, stopped, reconcile, reconcile]
+events: list[Event] = [
+    *(update, resize, delete, restart, ready, ready, fail, stopped, reconcile, reconcile),
+    *(use, forget),
+]
 
 
 @settings(max_examples=300, deadline=None)
-@given(first=fleets, history=st.lists(st.tuples(st.sampled_from(events), fleets), max_size=40))
+@given(
+    first=fleets,
+    history=st.lists(st.tuples(st.sampled_from(events), fleets), max_size=40),
+    may_rest=st.booleans(),
+)
 def test_whatever_happens_every_endpoint_settles_with_exactly_the_workers_it_wants(
-    first: tuple[Variant, ...], history: list[tuple[Event, tuple[Variant, ...]]]
+    first: tuple[Variant, ...], history: list[tuple[Event, tuple[Variant, ...]]], may_rest: bool
 ) -> None:
-    world = World()
+    world = World(rest_at=IDLE_S if may_rest else None)
     create(world, first)
     for event, variants in history:
         event(world, variants)
+    if may_rest:
+        world.settle()
+        forget(world, first)
+        world.settle()
+        if world.status == "InService":
+            assert world.workers == {}
+            assert world.serving is not None
+            assert [(r.variant, r.worker_ids) for r in world.routes or ()] == [
+                (variant.name, ()) for variant in world.serving.variants
+            ]
+        use(world, first)
     world.settle()
     assert world.status in ("InService", "Failed", "Gone")
     assert world.coming is None or world.status == "Gone"

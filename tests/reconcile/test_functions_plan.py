@@ -11,7 +11,7 @@ from stagedoor.reconcile.functions.event_plan import (
     next_attempt_at,
     plan_events,
 )
-from stagedoor.reconcile.functions.plan import Action, Limits, Reject, Renew, Start, Stop, plan
+from stagedoor.reconcile.functions.plan import Action, Limits, Reject, Renew, Start, Stop, next_idle_end, plan
 from stagedoor.store.records import Key
 from stagedoor.traffic.function_pools import Demand, State
 from stagedoor.traffic.function_routes import VersionKey
@@ -67,6 +67,17 @@ def test_a_burst_of_one_function_does_not_keep_another_out() -> None:
 def test_an_idle_worker_is_stopped_in_the_end() -> None:
     assert plan([Worker("1", A, since=0)], [], {A: "r1"}, LIMITS, now=299) == []
     assert plan([Worker("1", A, since=0)], [], {A: "r1"}, LIMITS, now=300) == [Stop("1")]
+
+
+def test_idle_workers_may_be_kept_for_ever() -> None:
+    for_ever = Limits(concurrency=4, idle_s=0)
+    assert plan([Worker("1", A, since=-1e6)], [], {A: "r1"}, for_ever, 1000) == []
+    assert next_idle_end([Worker("1", A)], 0) is None
+
+
+def test_the_next_look_is_when_the_first_idle_worker_has_to_go() -> None:
+    workers = [Worker("1", A, since=900), Worker("2", B, since=800), Worker("3", A, state="busy", since=1)]
+    assert next_idle_end(workers, 300) == 1100
 
 
 def test_an_idle_worker_of_an_older_revision_is_stopped_and_a_busy_one_finishes() -> None:

@@ -14,7 +14,6 @@ from services.hosting_house import ACCOUNT, HostingHouse, archive, model_archive
 
 from stagedoor.domain.errors import AwsError
 from stagedoor.engine.local import LocalEngine
-from stagedoor.services.sagemaker_runtime import data_path
 
 ROW = [1.0, 0.0, 2.0, 0.0, 0.0, 3.0]
 BODY = b"1,0,2,0,0,3"
@@ -276,11 +275,7 @@ def test_bodies_beyond_the_limit_are_413(tmp_path: Path) -> None:
     play(tmp_path, story)
 
 
-def test_an_endpoint_whose_workers_do_not_come_back_is_unavailable(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(data_path, "WORKER_WAIT_S", 0.01)
-
+def test_an_endpoint_whose_workers_do_not_come_back_is_unavailable(tmp_path: Path) -> None:
     async def story(house: HostingHouse) -> None:
         from stagedoor.traffic.endpoint_routes import EndpointKey, VariantRoute
 
@@ -290,4 +285,4 @@ def test_an_endpoint_whose_workers_do_not_come_back_is_unavailable(
             await house.invoke("e", BODY)
         assert (caught.value.code, caught.value.status) == ("ServiceUnavailable", 503)
 
-    play(tmp_path, story)
+    play(tmp_path, story, invoke_timeout_s=0.01)

@@ -178,6 +178,13 @@ def test_meta_goes_through(tmp_path: Path) -> None:
     with_channel(tmp_path, story)
 
 
+def test_a_model_settles_once_after_its_first_answer_and_serves_on_when_that_fails(tmp_path: Path) -> None:
+    async def story(channel: Channel) -> None:
+        assert [(await channel.call({}, b"", 20))[1] for _ in range(3)] == [b"0", b"1", b"1"]
+
+    with_channel(tmp_path, story, options={"act": "settle"})
+
+
 def test_one_bad_request_does_not_fail_its_neighbours(tmp_path: Path) -> None:
     async def story(channel: Channel) -> None:
         answers = await asyncio.gather(

@@ -107,6 +107,15 @@ def test_common_objectives_do_not_need_the_booster_for_few_rows() -> None:
         assert "as arrays" in BoosterScorer(train(objective, **parameters)).description, objective
 
 
+def test_a_model_answers_alike_before_and_after_it_has_settled() -> None:
+    booster = train()
+    model = xgboost_serving.XgboostModel([BoosterScorer(booster, settled=False)])
+    body = b"1,0,2,0,3,4"[: 2 * FEATURES - 1] + b",0" * max(0, FEATURES - 6)
+    before = numbers(ask(model, body))
+    model.settle()
+    assert np.allclose(numbers(ask(model, body)), before, rtol=1e-6, atol=1e-6)
+
+
 def test_early_stopping_counts_trees_up_to_the_best_round() -> None:
     booster = train(rounds=20)
     booster.set_attr(best_iteration="4")

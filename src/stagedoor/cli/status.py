@@ -1,6 +1,8 @@
-"""``stagedoor status``: what is running, asked of the server through its own APIs."""
+"""``stagedoor status``: what is running, asked of the server through its own APIs, and what memory it takes, asked of the system."""
 
 import json
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,30 +10,72 @@ import click
 
 from stagedoor.cli.instance import Instance, data_option, isolation_lines, require, settings_from
 from stagedoor.domain.terminal import printable
+from stagedoor.engine import process_memory
+from stagedoor.engine.process_memory import Measure, ProcessMemory
 
 
 @click.command("status")
 @data_option
 @click.option("--json", "as_json", is_flag=True, help="The same as one JSON object.")
 def command(data: Path | None, as_json: bool) -> None:
-    """Show the server's addresses, endpoints, functions, APIs, jobs and buckets."""
+    """Show the server's addresses, memory, endpoints, functions, APIs, jobs and buckets."""
     instance = require(settings_from(data=data))
+    processes = process_memory.of_server(instance.pid)
     found = _collect(instance)
     if as_json:
         about = {"api": instance.api, "public": instance.public, "pid": instance.pid}
-        click.echo(json.dumps({**about, "isolation": instance.isolation, **found}))
+        memory = _memory(processes)
+        click.echo(json.dumps({**about, "isolation": instance.isolation, "memory": memory, **found}))
         return
     click.echo(f"stagedoor, pid {instance.pid}")
     click.echo(f"  AWS APIs, signed   {instance.api}")
     click.echo(f"  public APIs, web   {instance.public}")
     for line in isolation_lines(instance.isolation):
         click.echo(f"  {line}")
+    for line in memory_lines(processes):
+        click.echo(line)
     for title, rows in found.items():
         click.echo(f"{title.replace('_', ' ')} ({len(rows)})")
         names = [printable(str(row["name"])) for row in rows]
         width = max(map(len, names), default=0)
         for name, row in zip(names, rows, strict=True):
             click.echo(f"  {name:<{width}}  {row['state']}")
+
+
+def _memory(processes: Sequence[ProcessMemory]) -> dict[str, Any]:
+    return {
+        "total_bytes": sum(each.size_bytes for each in processes),
+        "processes": [
+            {"pid": each.pid, "name": each.name, "bytes": each.size_bytes, "measure": each.measure}
+            for each in processes
+        ],
+    }
+
+
+_MEASURES: dict[Measure, str] = {
+    "PSS": "PSS: what is shared counts once",
+    "own": "without what it shares with its warm parent",
+    "RSS": "RSS: what is shared counts for each process again",
+}
+
+
+def memory_lines(processes: Sequence[ProcessMemory]) -> list[str]:
+    """Megabytes in all and for each kind of process, for people; how they were measured is said."""
+    sizes: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
+    for each in processes:
+        name = "keepers of workers" if each.name.startswith("keeper of ") else each.name
+        sizes[name] += each.size_bytes
+        counts[name] += 1
+    measures = [
+        _MEASURES[measure] for measure in _MEASURES if any(each.measure == measure for each in processes)
+    ]
+    lines = [f"memory {sum(sizes.values()) / 1e6:.0f} MB ({'; or '.join(measures)})"]
+    width = max(map(len, sizes), default=0)
+    for name, size_bytes in sizes.most_common():
+        processes_text = f"  in {counts[name]} processes" if counts[name] > 1 else ""
+        lines.append(f"  {printable(name):<{width}}  {size_bytes / 1e6:5.0f} MB{processes_text}")
+    return lines
 
 
 def _pages(client: Any, operation: str, member: str) -> list[Any]:

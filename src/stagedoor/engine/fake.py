@@ -198,6 +198,7 @@ class _FakeRun:
         self._tell_output = tell_output
         self._tell_exit = tell_exit
         self._server: asyncio.Server | None = None
+        self._calls = 0
         self._ready = asyncio.Event()
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -287,8 +288,9 @@ class _FakeRun:
         elif behaviour.hangs_on_call:
             await asyncio.Event().wait()
         elif frame.kind == frames.PING:
-            writer.write(frames.encode(frames.RESULT, frame.id, {}))
+            writer.write(frames.encode(frames.RESULT, frame.id, {"calls": self._calls}))
         else:
+            self._calls += 1
             try:
                 answer = behaviour.answer(frame.meta, frame.body)
                 meta, body = await answer if inspect.isawaitable(answer) else answer

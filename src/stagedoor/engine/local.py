@@ -42,6 +42,7 @@ _T = TypeVar("_T")
 
 _CLOSE_GRACE_S: Final = 2.0
 _KILL_WAIT_S: Final = 5.0
+_PARENTS_LOOK_S: Final = 30.0
 
 
 class _Run:
@@ -65,7 +66,8 @@ class LocalEngine:
 
     ``mode`` is how isolated they are (``worker.confine``); ``private`` are folders that they must never see.
     ``memory_max_bytes`` is for workloads that name no limit; None or 0: most of what the machine has.
-    ``environments`` makes those that ``prepare`` is asked for.
+    ``environments`` makes those that ``prepare`` is asked for. ``runtime_idle_s``: a parent that was started when it was needed is ended
+    after so long without a workload; 0: never.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class LocalEngine:
         private: Iterable[Path] = (),
         memory_max_bytes: int | None = None,
         environments: Environments | None = None,
+        runtime_idle_s: float = 0.0,
     ) -> None:
         self._root = root.absolute()
         self._mode: isolation.Mode = mode
@@ -98,7 +101,8 @@ class LocalEngine:
         self._on_output: OutputListener = _ignore_output
         self._on_exit: ExitListener = _ignore_exit
         self._is_closing = False
-        self._usage_watch: asyncio.Task[None] | None = None
+        self._runtime_idle_s = runtime_idle_s
+        self._watches: list[asyncio.Task[None]] = []
 
     # Engine
 
@@ -109,7 +113,9 @@ class LocalEngine:
         for name, parent in self._parents.items():
             if self._runtimes[name].warm_up == "at once":
                 self._keep(self._warm_up(name, parent))
-        self._usage_watch = asyncio.ensure_future(UsageWatch(self._limited, self._kill).run())
+        self._watches.append(asyncio.ensure_future(UsageWatch(self._limited, self._kill).run()))
+        if self._runtime_idle_s:
+            self._watches.append(asyncio.ensure_future(self._give_parents_back()))
 
     async def start(self, workload: Workload) -> Placement:
         """See ``Engine.start``."""
@@ -205,8 +211,8 @@ class LocalEngine:
             if failure is not None:
                 log.error("a workload could not be stopped in order", exc_info=failure)
         await asyncio.gather(*(parent.close() for parent in set(self._parents.values())))
-        if self._usage_watch is not None:
-            self._usage_watch.cancel()
+        for watch in self._watches:
+            watch.cancel()
         while self._tasks:
             await asyncio.wait(set(self._tasks))
         if self._sockets is not None:
@@ -252,16 +258,6 @@ class LocalEngine:
         self._count += 1
         return self._count
 
-    async def memory_bytes(self) -> dict[str, int]:
-        """Memory of each running workload: its proportional share (PSS), so that shared pages count once. Linux only."""
-        running = [run.placement for run in self._runs.values() if run.placement and run.exit_code is None]
-
-        def measure() -> dict[str, int]:
-            sizes = {placement.workload_id: _pss_bytes(placement.pid) for placement in running}
-            return {workload_id: size for workload_id, size in sizes.items() if size is not None}
-
-        return await asyncio.to_thread(measure)
-
     def parent_pids(self) -> dict[str, int]:
         """The living warm parents, by runtime."""
         return {name: parent.pid for name, parent in self._parents.items() if parent.pid is not None}
@@ -280,6 +276,15 @@ class LocalEngine:
             await parent.warm_up()
         except EngineError as error:
             log.warning("runtime %s is not available: %s", name, error)
+
+    async def _give_parents_back(self) -> None:
+        while True:
+            await asyncio.sleep(min(_PARENTS_LOOK_S, self._runtime_idle_s / 2))
+            for parent in {parent for name, parent in self._parents.items() if self._is_seldom_needed(name)}:
+                await parent.give_back(self._runtime_idle_s)
+
+    def _is_seldom_needed(self, name: str) -> bool:
+        return self._runtimes[name].warm_up == "when needed"
 
     async def _start(self, run: _Run, sockets: Path) -> Placement:
         workload = run.workload
@@ -430,14 +435,6 @@ def _assignment(
         launcher=found.launcher,
         namespaces=division.namespaces(),
     )
-
-
-def _pss_bytes(pid: int | None) -> int | None:
-    try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    except OSError:
-        return None
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:")), None)
 
 
 def _ignore_output(_workload_id: str, _data: bytes) -> Awaitable[None] | None:

@@ -40,6 +40,10 @@ FRAMEWORKS: Mapping[str, tuple[str, ...]] = {
 """Runtimes for scripts of the user, and what makes each what it is."""
 
 
+_NUMERIC = ("linear_learner", "kmeans", "pca", "factorization_machines", "random_cut_forest")
+"""Algorithms that need the same packages, and share a parent."""
+
+
 def default_runtimes(pythons: Mapping[str, Path] | None = None) -> dict[str, Runtime]:
     """``xgboost`` (models, training), ``python`` (functions, plain scripts) and those of the frameworks.
 
@@ -47,24 +51,23 @@ def default_runtimes(pythons: Mapping[str, Path] | None = None) -> dict[str, Run
     """
     own = Path(sys.executable)
     chosen = dict(pythons or {})
-    numeric = _algorithm("numpy", "scipy.sparse", "sklearn.cluster", "sklearn.decomposition", "sklearn.svm")
+    numeric = _algorithm(
+        *("numpy", "scipy.sparse", "sklearn.cluster", "sklearn.decomposition", "sklearn.svm"),
+        *(_serving(name) for name in _NUMERIC),
+    )
     runtimes = {
         "xgboost": Runtime(
             python=chosen.get("xgboost", own),
-            modules=("numpy", "scipy.sparse", "xgboost"),
+            modules=("numpy", "scipy.sparse", "xgboost", _serving("xgboost")),
             hidden_modules=("pandas", "sklearn", "pyarrow", "dask", "matplotlib"),
             # OpenMP threads that wait for each other must not spin: where other processes want the same cores, training
             # takes ten times as long. The library reads this once, when the parent loads it.
             environment={"OMP_WAIT_POLICY": "PASSIVE"},
             hint="Install the algorithm with: pip install 'stagedoor[xgboost]'",
         ),
-        "linear_learner": numeric,
-        "kmeans": numeric,
-        "pca": numeric,
-        "factorization_machines": numeric,
-        "random_cut_forest": numeric,
-        "knn": _algorithm("numpy", "scipy.sparse", "faiss"),
-        "blazingtext": _algorithm("numpy", "fasttext"),
+        **dict.fromkeys(_NUMERIC, numeric),
+        "knn": _algorithm("numpy", "scipy.sparse", "faiss", _serving("knn")),
+        "blazingtext": _algorithm("numpy", "fasttext", _serving("blazingtext")),
         "python": Runtime(modules=("stagedoor.worker.warm_boto3",)),
     }
     for name, modules in FRAMEWORKS.items():
@@ -77,6 +80,11 @@ def default_runtimes(pythons: Mapping[str, Path] | None = None) -> dict[str, Run
             warm_up="when needed",
         )
     return runtimes
+
+
+def _serving(algorithm: str) -> str:
+    """What a model server of the algorithm would import first."""
+    return f"stagedoor.worker.algorithms.{algorithm}_serving"
 
 
 def _algorithm(*modules: str) -> Runtime:

@@ -132,6 +132,15 @@ class WarmParent:
                 session, self._session = self._session, None
                 await session.end()
 
+    async def give_back(self, idle_s: float) -> None:
+        """End it if it has had nothing to do for that long; the next workload starts it again."""
+        async with self._lock:
+            session = self._session
+            if session is not None and session.idle_for_s() >= idle_s:
+                self._session = None
+                await session.end()
+                log.info("an idle runtime was ended", extra={"runtime": self._name})
+
     def refuse_starts(self) -> None:
         """Start nothing any more, and do not wait for imports that are under way."""
         self._is_closing = True
@@ -183,6 +192,7 @@ class _Session:
         self._unread = b""
         self._starting: dict[str, asyncio.Future[int]] = {}
         self._children: dict[str, int] = {}
+        self._used_at = self.began
         self._sending = asyncio.Lock()
         self._is_over = False
         self._was_ready = False
@@ -251,6 +261,12 @@ class _Session:
         """Whether nothing has been started here that still runs."""
         return not self._children and not self._starting
 
+    def idle_for_s(self) -> float:
+        """How long nothing has run that it made."""
+        if self._starting or self._children:
+            return 0.0
+        return time.monotonic() - self._used_at
+
     async def tell(self, message: dict[str, Any], descriptor: int | None = None) -> None:
         """Send one message, with the descriptor on its first byte."""
         line = json.dumps(message).encode() + b"\n"
@@ -277,6 +293,7 @@ class _Session:
         except OSError as error:
             raise EngineError(f"the warm parent died: {error}") from error
         finally:
+            self._used_at = time.monotonic()
             self._starting.pop(assignment.id, None)
 
     async def end(self) -> None:
@@ -337,6 +354,7 @@ class _Session:
                 started.set_exception(EngineError(message["reason"]))
         elif event == "exited":
             self._children.pop(message["id"], None)
+            self._used_at = time.monotonic()
             self._on_exited(message["id"], message["exit_code"])
         elif event == "ready":
             if message["threads"] != 1:

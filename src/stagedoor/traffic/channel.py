@@ -74,6 +74,7 @@ class Channel(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._decoder = frames.Decoder(orjson.loads)
         self._next_id = 1
+        self._pings = 0
         # Id -> the caller's future and deadline. An entry stays until the worker has answered, so that a caller who
         # gave up does not make a busy worker look idle.
         self._calls: dict[int, tuple[asyncio.Future[Answer], float]] = {}
@@ -127,8 +128,14 @@ class Channel(asyncio.Protocol):
 
     async def ping(self, timeout_s: float) -> dict[str, Any]:
         """Ask whether the worker can answer; gives its counters. It waits behind what the worker is doing."""
+        self._pings += 1
         meta, _ = await self._send(frames.PING, b"", b"", timeout_s)
         return meta
+
+    @property
+    def calls(self) -> int:
+        """Calls ever sent: two looks tell whether anybody has used the worker in between."""
+        return self._next_id - 1 - self._pings
 
     @property
     def in_flight(self) -> int:

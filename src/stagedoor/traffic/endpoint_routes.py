@@ -66,6 +66,10 @@ class NoWorkerError(Exception):
     """No worker became ready in the time allowed."""
 
 
+class StartFailedError(Exception):
+    """The workers that an invocation waited for did not come up; the text says why."""
+
+
 class OverloadedError(Exception):
     """Every worker has as many invocations waiting as it may have."""
 
@@ -82,6 +86,7 @@ class EndpointRoutes:
         self._loaded = False
         self._turn = 0
         self._unresponsive: Callable[[WorkerChannel], None] | None = None
+        self._wanted: Callable[[EndpointKey], None] | None = None
 
     # The reconciler's side --------------------------------------------------------------------------------------------
 
@@ -105,6 +110,20 @@ class EndpointRoutes:
         """Who to tell about a worker that did not answer in time."""
         self._unresponsive = listener
 
+    def on_wanted(self, listener: Callable[[EndpointKey], None]) -> None:
+        """Who to tell that an invocation waits for an endpoint that has no worker now: it may rest, or is about to come back."""
+        self._wanted = listener
+
+    def waiting(self, key: EndpointKey) -> int:
+        """Invocations that wait for a worker."""
+        return len(self._waiting.get(key, ()))
+
+    def start_failed(self, key: EndpointKey, reason: str) -> None:
+        """The workers that invocations wait for did not come up: those that wait now are told (StartFailedError)."""
+        for future in self._waiting.pop(key, ()):
+            if not future.done():
+                future.set_exception(StartFailedError(reason))
+
     # The invocations' side --------------------------------------------------------------------------------------------
 
     def routes(self, key: EndpointKey) -> tuple[VariantRoute, ...] | None:
@@ -119,7 +138,7 @@ class EndpointRoutes:
     async def choose(self, key: EndpointKey, target_variant: str | None, wait_s: float) -> Choice:
         """A variant and a worker of it, at once where one is ready; else the first that is within ``wait_s``.
 
-        UnknownEndpointError, UnknownVariantError, OverloadedError, NoWorkerError.
+        UnknownEndpointError, UnknownVariantError, OverloadedError, StartFailedError, NoWorkerError.
         """
         choice = self.choose_now(key, target_variant)
         if choice is not None:
@@ -180,6 +199,8 @@ class EndpointRoutes:
         future = asyncio.get_running_loop().create_future()
         waiting = self._waiting.setdefault(key, set())
         waiting.add(future)
+        if self._wanted is not None:
+            self._wanted(key)
         try:
             await future
         finally:

@@ -42,7 +42,8 @@ class Model(Protocol):
     """A loaded model. ``predict`` answers each request of the batch, in order, with a Result or a Fault.
 
     It is called from one thread only. An exception fails the whole batch with status 500, so what is wrong with one
-    request must become its Fault. A model may also have ``details`` (JSON), which the HELLO carries to the server.
+    request must become its Fault. A model may also have ``details`` (JSON), which the HELLO carries to the server, and ``settle()``, called
+    once when the first batch has been answered: for what only makes later answers faster.
     """
 
     def predict(self, requests: Sequence[Request]) -> Sequence[Result | Fault]: ...

@@ -11,7 +11,7 @@ import re
 import time
 import traceback
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn, cast
@@ -92,6 +92,7 @@ def answer_calls(model: Model, server: Connections, spec: ModelSpec) -> NoReturn
     pending: deque[Call] = deque()
     pending_bytes = 0
     server.counters["batches"] = 0
+    settle: Callable[[], None] | None = getattr(model, "settle", None)
     while True:
         if pending_bytes < max_bytes:
             arrived = server.wait(max_bytes - pending_bytes, block=not pending)
@@ -104,6 +105,16 @@ def answer_calls(model: Model, server: Connections, spec: ModelSpec) -> NoReturn
         for (connection, frame), answer in zip(batch, answers, strict=True):
             server.answer(connection, _encode(frame.id, answer))
         server.flush()
+        if settle is not None:
+            _try(settle)
+            settle = None
+
+
+def _try(settle: Callable[[], None]) -> None:
+    try:
+        settle()
+    except Exception:  # noqa: BLE001 - the answers stay as they were
+        traceback.print_exc()
 
 
 def _take(pending: deque[Call], max_count: int, max_bytes: int) -> tuple[list[Call], int]:

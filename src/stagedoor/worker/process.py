@@ -165,7 +165,8 @@ def _settle_environment(assignment: Assignment) -> None:
             linux.set_title(f"stagedoor: {assignment.kind} {name}")
     sys.argv = [f"stagedoor: {assignment.kind} {name}"]
     sys.dont_write_bytecode = True
-    threads.set_threads(assignment.threads)
+    if assignment.threads != 1:  # with one the parent has loaded everything
+        threads.set_threads(assignment.threads)
     # Forked siblings must not draw the same numbers.
     random.seed()
     numpy_random = sys.modules.get("numpy.random")

@@ -44,6 +44,19 @@ class Echo:
         )
 
 
+class Settling(Echo):
+    """Counts how often it was settled, which always fails."""
+
+    settled = 0
+
+    def settle(self) -> None:
+        self.settled += 1
+        raise RuntimeError("no faster way")
+
+    def predict(self, requests: Sequence[Request]) -> Sequence[Result | Fault]:
+        return [Result(str(self.settled).encode()) for _ in requests]
+
+
 def load(spec: ModelSpec, model_dir: Path) -> Model:
     act = spec.get("options", {}).get("act")
     if act == "fail":
@@ -59,5 +72,7 @@ def load(spec: ModelSpec, model_dir: Path) -> Model:
     if act == "flood":
         for _ in range(spec["options"]["lines"]):
             sys.stdout.write("x" * 1023 + "\n")
+    if act == "settle":
+        return Settling({})
     print("loaded", *sorted(path.name for path in model_dir.iterdir()))
     return Echo({"files": sorted(path.name for path in model_dir.iterdir())})

@@ -4,19 +4,24 @@ Place in the flow: run by ``reconcile.loop``; woken by commits to endpoints, by 
 are gone. It publishes routes (``traffic.endpoint_routes``), writes statuses, and starts and stops workers through
 ``workers``. All it knows besides the records is in memory: a server that starts again begins with no workers and every
 endpoint's record, and the same plans bring them back.
+
+A pass looks at the endpoints of which something changed, and now and then at all. An invocation that finds no worker of an endpoint
+does not wait for a pass: ``_asked_for`` plans for that endpoint at once.
 """
 
 import asyncio
 import itertools
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from stagedoor.domain.clock import Clock
 from stagedoor.engine.interface import Engine
 from stagedoor.reconcile.endpoints import fleets
-from stagedoor.reconcile.endpoints.plan import Failure, Outcome, Route, Slot, View, Worker, plan
+from stagedoor.reconcile.endpoints.plan import Failure, Outcome, Plan, Route, Slot, View, Worker, plan
 from stagedoor.reconcile.endpoints.workers import ModelWorker, StartError, Workshop, exit_reason, log_place
+from stagedoor.reconcile.known_records import KnownRecords
 from stagedoor.reconcile.loop import Underway
 from stagedoor.reconcile.model_files import ModelFiles
 from stagedoor.reconcile.role_access import RoleAccess
@@ -34,13 +39,20 @@ _IDLE_TICK_S = 30.0
 _DELETE_DRAIN_S = 3.0
 _PING_EVERY_S = 10.0
 _PING_TIMEOUT_S = 10.0
+_STEPS_AT_ONCE = 20
 
 
 @dataclass(slots=True)
 class _Endpoint:
-    """What is in memory about one endpoint."""
+    """What is in memory about one endpoint.
+
+    ``used_at``: when it was last seen to be used (monotonic), or came into service. ``start_failure``: why its workers did not come up
+    when they were last started, empty when they did; None when nobody has tried in the life of this server.
+    """
 
     route_key: EndpointKey
+    used_at: float = -math.inf
+    start_failure: str | None = None
     workers: dict[str, ModelWorker] = field(default_factory=dict[str, ModelWorker])
     failures: dict[Slot, Failure] = field(default_factory=dict[Slot, Failure])
     attempts: dict[Slot, int] = field(default_factory=dict[Slot, int])
@@ -66,20 +78,30 @@ class EndpointReconciler:
         *,
         start_timeout_s: float = 120.0,
         invoke_timeout_s: float = 60.0,
+        idle_s: float = 0.0,
         access: RoleAccess | None = None,
     ) -> None:
         self.wake: Callable[[], None] = lambda: None
         self._records = records
+        self._known = KnownRecords(records, fleets.KIND)
         self._routes = routes
         self._clock = clock
         self._workshop = Workshop(engine, model_files, logs, clock, start_timeout_s, invoke_timeout_s, access)
+        self._idle_s = idle_s
         self._endpoints: dict[Key, _Endpoint] = {}
+        self._keys: dict[EndpointKey, Key] = {}
+        # Endpoints of which something changed since they were last planned for.
+        self._changed: set[Key] = set()
+        self._look_at_all_at = -math.inf
+        self._underway: Underway | None = None
         self._workers: dict[str, ModelWorker] = {}
         self._numbers = itertools.count(1)
         self._first_pass = True
         self._closing = False
-        self._ping_at = clock.monotonic() + _PING_EVERY_S
+        self._ping_every_s = min(_PING_EVERY_S, idle_s / 2) if idle_s else _PING_EVERY_S
+        self._ping_at = clock.monotonic() + self._ping_every_s
         routes.on_unresponsive(self._unresponsive)
+        routes.on_wanted(self._asked_for)
 
     @property
     def tick_s(self) -> float:
@@ -98,20 +120,32 @@ class EndpointReconciler:
             worker.exited.set_result(exit_code)
 
     async def reconcile(self, underway: Underway) -> None:
-        """One step for every endpoint."""
-        records = {record.key: record for record in await asyncio.to_thread(self._records.list, fleets.KIND)}
-        for key in [*records, *(key for key in self._endpoints if key not in records)]:
+        """One step for every endpoint of which something changed, or whose time has come; now and then for all."""
+        self._underway = underway
+        self._changed |= await self._known.catch_up()
+        now = self._clock.monotonic()
+        keys, self._changed = self._changed, set()
+        keys |= {key for key, each in self._endpoints.items() if each.due is not None and each.due <= now}
+        if now >= self._look_at_all_at:
+            self._look_at_all_at = now + _IDLE_TICK_S
+            keys |= {record.key for record in self._known} | self._endpoints.keys()
+        for count, key in enumerate(keys, 1):
             try:
-                await self._step(key, records.get(key), underway)
+                await self._step(key, underway)
             except ConflictError:
-                self.wake()  # an operation was faster: plan again with what it wrote
+                self._note(key)  # an operation was faster: plan again with what it wrote
+            except BaseException:
+                self._changed |= keys
+                raise
+            if count % _STEPS_AT_ONCE == 0:
+                await asyncio.sleep(0)
         if self._clock.monotonic() >= self._ping_at:
-            self._ping_at = self._clock.monotonic() + _PING_EVERY_S
+            self._ping_at = self._clock.monotonic() + self._ping_every_s
             self._ping_idle_workers(underway)
         if self._first_pass:
             self._first_pass = False
             self._routes.loaded()
-            needed = [each for record in records.values() for each in fleets.artifacts(record.document)]
+            needed = [each for record in self._known for each in fleets.artifacts(record.document)]
             await asyncio.to_thread(self._workshop.model_files.sweep, needed)
 
     async def close(self) -> None:
@@ -125,42 +159,94 @@ class EndpointReconciler:
 
     # One endpoint -----------------------------------------------------------------------------------------------------
 
-    async def _step(self, key: Key, record: Record | None, underway: Underway) -> None:
-        document: Document = record.document if record else {}
+    async def _step(self, key: Key, underway: Underway) -> None:
+        record = self._known.get(key)
         endpoint = self._endpoints.get(key)
         if endpoint is None:
-            route_key = EndpointKey(key.account_id, key.region, document["EndpointName"])
+            if record is None:
+                return
+            route_key = EndpointKey(key.account_id, key.region, record.document["EndpointName"])
             endpoint = self._endpoints[key] = _Endpoint(route_key)
+            self._keys[route_key] = key
         for worker in endpoint.lost:
             underway.start((worker.id, "stop"), self._clear_away(endpoint, worker))
         endpoint.lost = []
-        deleting = record is None or document["EndpointStatus"] == "Deleting"
-        found = plan(self._view(endpoint, document, deleting))
-        endpoint.due = found.due
+        found = plan(self._view(endpoint, record))
         self._publish(endpoint, found.routes)
         if found.outcome is not None:
             await self._write(key, record, endpoint, found.outcome)
             # What follows from the new record is planned at once.
-            self.wake()
-        for worker_id in found.stop:
-            self._stop(endpoint, endpoint.workers[worker_id], underway, deleting)
-        for slot in found.start:
-            self._start(key, endpoint, document, slot, underway)
+            self._note(key)
+        self._carry_out(endpoint, record, found, underway)
+        if record is not None and found.outcome is None:
+            await self._say_how_it_started(record, endpoint)
 
-    def _view(self, endpoint: _Endpoint, document: Document, deleting: bool) -> View:
+    def _carry_out(self, endpoint: _Endpoint, record: Record | None, found: Plan, underway: Underway) -> None:
+        endpoint.due = found.due
+        for worker_id in found.stop:
+            worker = endpoint.workers.get(worker_id)
+            if worker is not None and worker.phase != "draining":
+                self._stop(endpoint, worker, underway, _is_deleting(record))
+        for slot in found.start:
+            assert record is not None
+            self._start(record, endpoint, slot, underway)
+
+    def _note(self, key: Key) -> None:
+        """Something about an endpoint changed: the next pass looks at it."""
+        self._changed.add(key)
+        self.wake()
+
+    def _asked_for(self, route_key: EndpointKey) -> None:
+        """An invocation found no worker. If the endpoint rests, its workers are started now, and not after a pass."""
+        key = self._keys.get(route_key)
+        endpoint = self._endpoints.get(key) if key is not None else None
+        if key is None or endpoint is None or self._underway is None or self._closing:
+            return  # the first pass has not come to it; the invocation asks again when it has
+        rested = self._is_resting(endpoint)
+        endpoint.used_at = self._clock.monotonic()
+        if not rested:
+            return
+        record = self._known.get(key)
+        found = plan(self._view(endpoint, record))
+        if found.outcome is not None or record is None:
+            self._note(key)  # what has to be written, a pass writes
+            return
+        self._carry_out(endpoint, record, found, self._underway)
+        if found.due is not None:
+            self.wake()
+
+    def _is_resting(self, endpoint: _Endpoint) -> bool:
+        return bool(self._idle_s) and endpoint.used_at + self._idle_s <= self._clock.monotonic()
+
+    def _view(self, endpoint: _Endpoint, record: Record | None) -> View:
+        document: Document = record.document if record else {}
         serving, coming = fleets.read(document.get("serving")), fleets.read(document.get("coming"))
         wanted = {slot for fleet in (serving, coming) if fleet for slot in fleet.slots()}
         for slot in [slot for slot in endpoint.attempts if slot not in wanted]:
             endpoint.failures.pop(slot, None)
             del endpoint.attempts[slot]
+        now = self._clock.monotonic()
+        if self._is_used(endpoint):
+            endpoint.used_at = now
         return View(
             serving,
             coming,
-            deleting,
+            _is_deleting(record),
             [Worker(worker.id, worker.slot, worker.phase) for worker in endpoint.workers.values()],
             endpoint.failures,
-            self._clock.monotonic(),
+            now,
+            endpoint.used_at + self._idle_s if self._idle_s else None,
         )
+
+    def _is_used(self, endpoint: _Endpoint) -> bool:
+        """Whether anybody has asked since the last look, waits, or is being answered."""
+        used = self._routes.waiting(endpoint.route_key) > 0
+        for worker in endpoint.workers.values():
+            channel = worker.channel
+            if channel is not None:
+                used |= channel.calls > worker.calls_seen or channel.in_flight > 0
+                worker.calls_seen = channel.calls
+        return used
 
     def _publish(self, endpoint: _Endpoint, routes: tuple[Route, ...] | None) -> None:
         if routes == endpoint.routes:
@@ -184,6 +270,7 @@ class EndpointReconciler:
     async def _write(self, key: Key, record: Record | None, endpoint: _Endpoint, outcome: Outcome) -> None:
         if outcome.kind == "gone":
             del self._endpoints[key]
+            self._keys.pop(endpoint.route_key, None)
             if record is not None:
                 await asyncio.to_thread(self._remove_record, record)
                 log.info("endpoint deleted", extra={"endpoint": key.name})
@@ -197,7 +284,15 @@ class EndpointReconciler:
             endpoint.attempts.clear()
             log.warning("endpoint failed", extra={"endpoint": key.name, "reason": outcome.reason})
         else:
+            endpoint.used_at = self._clock.monotonic()
+            endpoint.start_failure = None
             log.info("endpoint in service", extra={"endpoint": key.name})
+
+    async def _say_how_it_started(self, record: Record, endpoint: _Endpoint) -> None:
+        """An endpoint in service whose workers do not come up stays in service, and says why they do not."""
+        document = fleets.with_start_failure(record.document, endpoint.start_failure)
+        if document is not record.document:
+            await asyncio.to_thread(self._replace_record, record, document)
 
     def _replace_record(self, record: Record, document: Document) -> None:
         with self._records.transaction() as transaction:
@@ -210,12 +305,11 @@ class EndpointReconciler:
 
     # Workers ----------------------------------------------------------------------------------------------------------
 
-    def _start(
-        self, key: Key, endpoint: _Endpoint, document: Document, slot: Slot, underway: Underway
-    ) -> None:
-        variant = fleets.variant_of(document, slot.generation, slot.variant)
+    def _start(self, record: Record, endpoint: _Endpoint, slot: Slot, underway: Underway) -> None:
+        key = record.key
+        variant = fleets.variant_of(record.document, slot.generation, slot.variant)
         assert variant is not None
-        place = log_place(key, document, slot)
+        place = log_place(key, record.document, slot)
         worker_id = f"endpoint-{place.stream.rpartition('/')[2]}-{next(self._numbers)}"
         exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         worker = ModelWorker(worker_id, slot, key, place, exited)
@@ -229,11 +323,16 @@ class EndpointReconciler:
             if worker.phase == "starting":
                 self._failed(endpoint, worker, str(error))
                 self._forget(endpoint, worker)
+                if all(other.phase == "draining" for other in endpoint.workers.values()):
+                    endpoint.start_failure = str(error)
+                    self._routes.start_failed(endpoint.route_key, str(error))
             return
         if worker.phase == "starting":
             worker.phase = "ready"
+            endpoint.start_failure = ""
             assert worker.channel is not None
             worker.channel.on_closed(lambda: self._lost(endpoint, worker))
+            self._note(worker.endpoint)
 
     def _stop(self, endpoint: _Endpoint, worker: ModelWorker, underway: Underway, deleting: bool) -> None:
         drain_timeout_s = _DELETE_DRAIN_S if deleting else self._workshop.drain_timeout_s
@@ -252,6 +351,7 @@ class EndpointReconciler:
     def _forget(self, endpoint: _Endpoint, worker: ModelWorker) -> None:
         endpoint.workers.pop(worker.id, None)
         self._workers.pop(worker.id, None)
+        self._note(worker.endpoint)
 
     def _lost(self, endpoint: _Endpoint, worker: ModelWorker) -> None:
         """A worker that was ready is gone: take it out of the routes at once, clear it away, have it replaced."""
@@ -272,7 +372,7 @@ class EndpointReconciler:
                     for route in endpoint.routes
                 ),
             )
-        self.wake()
+        self._note(worker.endpoint)
 
     def _failed(self, endpoint: _Endpoint, worker: ModelWorker, reason: str) -> None:
         """Note a slot's failure, and when to try again: the pause doubles until a worker has lived for a minute."""
@@ -293,15 +393,22 @@ class EndpointReconciler:
                 and not channel.in_flight
                 and key not in underway
             ):
-                underway.start(key, self._ping(channel))
+                underway.start(key, self._ping(worker, channel))
 
-    async def _ping(self, channel: Channel) -> None:
+    async def _ping(self, worker: ModelWorker, channel: Channel) -> None:
         try:
-            await channel.ping(_PING_TIMEOUT_S)
+            counters = await channel.ping(_PING_TIMEOUT_S)
         except CallTimeoutError:
             self._unresponsive(channel)
         except ChannelError:
             pass  # gone: the channel tells that by itself
+        else:
+            # Who reaches the worker by another connection is seen by the worker alone.
+            elsewhere = counters.get("calls", 0) - channel.calls
+            endpoint = self._endpoints.get(worker.endpoint)
+            if elsewhere > worker.calls_elsewhere and endpoint is not None:
+                worker.calls_elsewhere = elsewhere
+                endpoint.used_at = self._clock.monotonic()
 
     def _unresponsive(self, channel: WorkerChannel) -> None:
         for worker in self._workers.values():
@@ -309,3 +416,7 @@ class EndpointReconciler:
                 worker.unresponsive = True
                 self._lost(self._endpoints[worker.endpoint], worker)
                 worker.channel.close()
+
+
+def _is_deleting(record: Record | None) -> bool:
+    return record is None or record.document["EndpointStatus"] == "Deleting"

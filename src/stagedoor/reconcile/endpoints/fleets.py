@@ -46,7 +46,7 @@ def after(document: Document, outcome: Outcome, now: float) -> Document:
     changed = {
         member: value
         for member, value in document.items()
-        if member not in ("coming", "comingSince", "FailureReason")
+        if member not in ("coming", "comingSince", "FailureReason", "startFailure")
     }
     changed["LastModifiedTime"] = now
     if outcome.kind == "takeover":
@@ -57,6 +57,18 @@ def after(document: Document, outcome: Outcome, now: float) -> Document:
         changed["FailureReason"] = outcome.reason[:_REASON_AT_MOST]
         changed["EndpointStatus"] = "InService" if "serving" in document else "Failed"
     return changed
+
+
+def with_start_failure(document: Document, reason: str | None) -> Document:
+    """The record of an endpoint that serves, with why its workers did not come up; the same one when it says so already."""
+    if (
+        "serving" not in document
+        or reason is None
+        or document.get("startFailure", "") == reason[:_REASON_AT_MOST]
+    ):
+        return document
+    changed = {member: value for member, value in document.items() if member != "startFailure"}
+    return changed | {"startFailure": reason[:_REASON_AT_MOST]} if reason else changed
 
 
 def tags_key(endpoint: Key) -> Key:

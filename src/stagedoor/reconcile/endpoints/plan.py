@@ -7,6 +7,9 @@ server was doing.
 An endpoint has at most two fleets: the one that serves and the one that is coming (the first fleet, the new fleet of an
 update, or the same fleet with other counts and weights). Workers wanted are the union of both; everything else is drained. A fleet
 takes over only when all its workers are ready, so an endpoint in service never loses a ready worker to an update.
+
+An endpoint that nobody has used for a while rests: the fleet that serves is wanted no more, its routes stay published, without a
+worker. It stays in service. Whoever asks then moves ``View.rest_at`` into the future, and the same plan brings the fleet back.
 """
 
 from collections.abc import Mapping, Sequence
@@ -68,7 +71,10 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """All that matters about one endpoint. ``serving`` and ``coming`` as the record has them; ``deleting`` wins."""
+    """All that matters about one endpoint. ``serving`` and ``coming`` as the record has them; ``deleting`` wins.
+
+    ``rest_at`` is when (monotonic seconds) the serving fleet is wanted no more, unless it is used before; None: never.
+    """
 
     serving: Fleet | None
     coming: Fleet | None
@@ -76,6 +82,12 @@ class View:
     workers: Sequence[Worker]
     failures: Mapping[Slot, Failure] = field(default_factory=dict[Slot, Failure])
     now: float = 0.0
+    rest_at: float | None = None
+
+    @property
+    def rests(self) -> bool:
+        """Whether nobody has used the endpoint for long enough."""
+        return self.rest_at is not None and self.rest_at <= self.now
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,16 +129,19 @@ def plan(view: View) -> Plan:
     if view.deleting:
         stop = tuple(worker.id for worker in view.workers if worker.phase != "draining")
         return Plan(None, None if view.workers else Outcome("gone"), stop)
-    wanted = dict.fromkeys(view.serving.slots() if view.serving else ())
+    wanted = dict.fromkeys(view.serving.slots() if view.serving and not view.rests else ())
     if view.coming is not None:
         wanted |= dict.fromkeys(view.coming.slots())
     taken = {worker.slot: worker for worker in view.workers if worker.phase != "draining"}
     ready = {slot: worker for slot, worker in taken.items() if worker.phase == "ready"}
     outcome = _outcome(view, ready)
     in_service = view.coming if outcome is not None and outcome.kind == "takeover" else view.serving
+    routed = {slot: worker for slot, worker in ready.items() if slot in wanted}
     stop = tuple(worker.id for slot, worker in taken.items() if slot not in wanted)
     start: list[Slot] = []
     due: list[float] = []
+    if view.serving is not None and view.rest_at is not None and not view.rests:
+        due.append(view.rest_at)
     if outcome is None:
         for slot in wanted:
             if slot in taken:
@@ -137,7 +152,7 @@ def plan(view: View) -> Plan:
             else:
                 start.append(slot)
     return Plan(
-        routes=None if in_service is None else _routes(in_service, ready),
+        routes=None if in_service is None else _routes(in_service, routed),
         outcome=outcome,
         stop=stop,
         start=tuple(start),

@@ -17,7 +17,7 @@ from stagedoor.domain.errors import AwsError
 from stagedoor.engine.interface import Engine, EngineError
 from stagedoor.reconcile.functions.event_plan import after_throttle, next_attempt_at, plan_events
 from stagedoor.reconcile.functions.event_queue import EventQueue
-from stagedoor.reconcile.functions.plan import Limits, Reject, Renew, Start, Stop, plan
+from stagedoor.reconcile.functions.plan import Limits, Reject, Renew, Start, Stop, next_idle_end, plan
 from stagedoor.reconcile.functions.workloads import function_workload, log_place
 from stagedoor.reconcile.loop import Underway
 from stagedoor.store.function_packages import FunctionPackages
@@ -87,10 +87,14 @@ class FunctionReconciler:
 
     @property
     def tick_s(self) -> float:
-        """Until the next event is due, or an idle worker may have to go."""
-        if self._next_due_at is None:
-            return _LONGEST_TICK_S
-        return min(max(self._next_due_at - self._clock.now(), _SHORTEST_TICK_S), _LONGEST_TICK_S)
+        """Until the next event is due, or an idle worker has to go."""
+        ticks = [_LONGEST_TICK_S]
+        if self._next_due_at is not None:
+            ticks.append(self._next_due_at - self._clock.now())
+        idle_end = next_idle_end(self._pools.workers, self._settings.idle_s)
+        if idle_end is not None:
+            ticks.append(idle_end - self._clock.monotonic())
+        return max(min(ticks), _SHORTEST_TICK_S)
 
     async def reconcile(self, underway: Underway) -> None:
         """One pass over workers and events."""

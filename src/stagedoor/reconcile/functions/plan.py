@@ -72,7 +72,7 @@ Action = Start | Stop | Renew | Reject
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """``concurrency``: workers at most. ``idle_s``: an idle one is kept so long."""
+    """``concurrency``: workers at most. ``idle_s``: an idle one is kept so long; 0: for ever."""
 
     concurrency: int
     idle_s: float
@@ -112,13 +112,19 @@ def plan(
     return actions
 
 
+def next_idle_end(workers: Sequence[WorkerView], idle_s: float) -> float | None:
+    """When (monotonic seconds) the first of the idle workers has been idle for too long, if nobody uses it."""
+    ends = (worker.since + idle_s for worker in workers if worker.state == "idle")
+    return min(ends, default=None) if idle_s else None
+
+
 def _is_over(worker: WorkerView, current: Mapping[VersionKey, str], limits: Limits, now: float) -> bool:
     if worker.state == "condemned":
         return True
     if worker.state != "idle":
         return False
     outdated = current.get(worker.key) != worker.revision
-    unused = now - worker.since >= limits.idle_s
+    unused = 0 < limits.idle_s <= now - worker.since
     return outdated or unused or worker.expires - now < _EXPIRY_MARGIN_S
 
 

@@ -61,6 +61,8 @@ def described(document: Document) -> dict[str, Any]:
     serving: Fleet | None = document.get("serving")
     coming: Fleet | None = document.get("coming")
     shown: dict[str, Any] = {}
+    if "startFailure" in document and "FailureReason" not in document:
+        shown["FailureReason"] = document["startFailure"]
     if serving is not None:
         wanted = coming if coming is not None and coming["generation"] == serving["generation"] else serving
         shown["EndpointConfigName"] = serving["configName"]

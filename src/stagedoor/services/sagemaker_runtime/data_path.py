@@ -14,12 +14,10 @@ from stagedoor.traffic.endpoint_routes import (
     EndpointKey,
     NoWorkerError,
     OverloadedError,
+    StartFailedError,
     UnknownEndpointError,
     UnknownVariantError,
 )
-
-WORKER_WAIT_S = 20.0
-"""How long an invocation waits for an endpoint whose workers are just coming back."""
 
 _ATTRIBUTES_AT_MOST = 1024
 # What a container's answer beyond the printable characters of ASCII could do to a header.
@@ -66,7 +64,7 @@ async def invoke(
     routes = house.endpoint_routes
     key = EndpointKey(account_id, region, endpoint_name)
     try:
-        choice = await routes.choose(key, target_variant, WORKER_WAIT_S)
+        choice = await routes.choose(key, target_variant, house.settings.invoke_timeout_s)
     except UnknownEndpointError:
         raise validation_error(f"Endpoint {endpoint_name} of account {account_id} not found.") from None
     except UnknownVariantError as error:
@@ -77,6 +75,8 @@ async def invoke(
         raise _unavailable(
             f"Endpoint {endpoint_name} has no worker that is ready. Its log group says why; try again later."
         ) from None
+    except StartFailedError as error:
+        _model_error(key, 0, str(error))
     except OverloadedError:
         raise _unavailable(
             f"Endpoint {endpoint_name} has too many invocations waiting. Try again later."

@@ -2,7 +2,7 @@
 
 Place in the flow: ``xgboost_serving`` asks for scores of a float32 matrix (NaN: missing). ``Booster.inplace_predict`` costs
 some 300 microseconds however few the rows are, so a few rows go through ``tree_ensemble`` where the model allows it and
-where both ways gave the same answers when the model was loaded.
+where both ways gave the same answers. Finding that out takes longer than the first answer may, so it is done after that (``settle``).
 """
 
 import json
@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import orjson
 import xgboost
 
 from stagedoor.worker.algorithms.tree_ensemble import TreeEnsemble, UnsupportedTreesError
@@ -86,12 +87,15 @@ _OBJECTIVES: dict[str, tuple[Transform, Callable[[float], float]]] = {
 
 
 class BoosterScorer:
-    """Scores matrices of ``features`` columns. Not thread-safe, as the booster is not."""
+    """Scores matrices of ``features`` columns. Not thread-safe, as the booster is not.
 
-    def __init__(self, booster: xgboost.Booster) -> None:
+    ``settled=False`` leaves all rows to the booster until ``settle``.
+    """
+
+    def __init__(self, booster: xgboost.Booster, *, settled: bool = True) -> None:
         self._booster = booster
         self.features = int(booster.num_features())
-        config = json.loads(booster.save_config())["learner"]
+        self._config = config = _parsed(booster.save_config())["learner"]
         self.objective = str(config["objective"]["name"])
         self.classes = int(config["learner_model_param"].get("num_class", 0))
         best = booster.attr("best_iteration")
@@ -103,9 +107,15 @@ class BoosterScorer:
         self._base = np.zeros(1, dtype=np.float32)
         self._transform: Transform = _identity
         self._few_rows = 0
-        reason = self._lay_out(config)
+        self.description = f"{self.objective}, {self.features} features, {rounds} rounds"
+        if settled:
+            self.settle()
+
+    def settle(self) -> None:
+        """Find the fastest way to the booster's answers. Once."""
+        reason = self._lay_out(self._config)
         way = f"up to {self._few_rows} rows as arrays" if self._ensemble else f"by the booster ({reason})"
-        self.description = f"{self.objective}, {self.features} features, {rounds} rounds, {way}"
+        self.description += f", {way}"
 
     def score(self, matrix: "NDArray[np.float32]") -> "NDArray[np.float32]":
         """Predictions: one number per row, or one list per row (classes)."""
@@ -136,7 +146,7 @@ class BoosterScorer:
         raw = self._booster.save_raw("json")
         if len(raw) > _RAW_BYTES_AT_MOST:
             return f"{len(raw)} bytes of trees"
-        gradient_booster = json.loads(raw)["learner"]["gradient_booster"]
+        gradient_booster = _parsed(raw)["learner"]["gradient_booster"]
         if gradient_booster.get("name") != "gbtree":
             return f"booster {gradient_booster.get('name')}"
         model = gradient_booster["model"]
@@ -169,15 +179,28 @@ class BoosterScorer:
     def _check_rows(self, trees: list[dict[str, Any]]) -> "NDArray[np.float32]":
         """Rows on, below and beyond the thresholds of the splits, zeros, ones, and some values missing."""
         random = np.random.default_rng(0)
-        rows = random.integers(0, 2, (_CHECK_ROWS, self.features)).astype(np.float32)
+        rows = random.integers(0, 2, (_CHECK_ROWS, self.features), dtype=np.int8).astype(np.float32)
+        features: list[int] = []
+        thresholds: list[float] = []
         for tree in trees:
             inner = [node for node, left in enumerate(tree["left_children"]) if left != -1]
-            for node in inner[:: max(1, len(inner) // 8)]:
-                chosen = random.integers(0, _CHECK_ROWS, 4)
-                nudge = np.array([0, -1, 1, 1e-6], dtype=np.float32)
-                rows[chosen, tree["split_indices"][node]] = np.float32(tree["split_conditions"][node]) + nudge
-        rows[-_CHECK_ROWS // 4 :][random.random((_CHECK_ROWS // 4, self.features)) < 0.3] = np.nan
+            chosen = inner[:: max(1, len(inner) // 8)]
+            features += [tree["split_indices"][node] for node in chosen]
+            thresholds += [tree["split_conditions"][node] for node in chosen]
+        values = np.array(thresholds, dtype=np.float32)
+        for nudge in np.array([0, -1, 1, 1e-6], dtype=np.float32):
+            rows[random.integers(0, _CHECK_ROWS, len(features)), features] = values + nudge
+        some = _CHECK_ROWS // 4
+        rows[-some:][random.random((some, self.features), dtype=np.float32) < 0.3] = np.nan
         return rows
+
+
+def _parsed(text: str | bytes | bytearray) -> dict[str, Any]:
+    """XGBoost's JSON, which may hold NaN and Infinity."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return json.loads(text)
 
 
 def _trees_of_rounds(model: dict[str, Any], rounds: int, classes: int) -> int:

@@ -2,7 +2,7 @@
 
 Place in the flow: ``worker.model_server`` calls ``load`` once and then ``predict`` with every batch of requests that had
 arrived. All small CSV requests of a batch are read together and scored as one matrix. A few rows are scored by
-``tree_ensemble`` (checked against the booster when the model is loaded), many by the booster itself.
+``tree_ensemble`` (checked against the booster after the first answer), many by the booster itself.
 
 Environment variables of the model, as AWS's container knows them: ``SAGEMAKER_BATCH`` (one prediction per line),
 ``SAGEMAKER_INFERENCE_OUTPUT`` (selected members), ``SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT``,
@@ -46,7 +46,7 @@ def load(spec: ModelSpec, model_dir: Path) -> "XgboostModel":
     paths = _model_files(model_dir)
     if os.environ.get("SAGEMAKER_INFERENCE_ENSEMBLE", "true").lower() == "false":
         paths = paths[:1]
-    scorers = [BoosterScorer(_load_booster(path)) for path in paths]
+    scorers = [BoosterScorer(_load_booster(path), settled=False) for path in paths]
     if len({scorer.features for scorer in scorers}) > 1:
         raise ModelFileError("the model files differ in their number of features: " + _names(paths))
     print(f"Model loaded from {_names(paths)}: {scorers[0].description}", flush=True)
@@ -122,6 +122,12 @@ class XgboostModel:
             "features": self._features,
             "boosters": [s.description for s in scorers],
         }
+
+    def settle(self) -> None:
+        """From now on the fastest way to the same answers."""
+        for scorer in self._scorers:
+            scorer.settle()
+            print(f"Scores: {scorer.description}", flush=True)
 
     def predict(self, requests: Sequence[Request]) -> Sequence[Result | Fault]:
         """One result or fault per request, in order."""
