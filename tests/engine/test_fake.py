@@ -53,7 +53,7 @@ def test_calls_can_be_answered_refused_and_left_hanging(tmp_path: Path) -> None:
         assert await channel.call({}, b"good", 5) == ({"content_type": "text/plain"}, b"GOOD")
         with pytest.raises(CallFaultError, match="not that"):
             await channel.call({}, b"bad", 5)
-        assert await channel.ping(5) == {"calls": 0}
+        assert await channel.ping(5) == {"calls": 2}
         hanging = await Channel.open((await engine.start(houses.model("h"))).address, 5)
         with pytest.raises(CallTimeoutError):
             await hanging.call({}, b"", 0.01)

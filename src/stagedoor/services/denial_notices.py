@@ -40,9 +40,7 @@ class Selection:
         yield from self.due()
         if now_s - self._window_began_s >= WINDOW_S:
             self._window_began_s, self._lines = now_s, 0
-        who, action, resource = same = tuple(
-            _short(str(entry[n])) for n in ("principal", "action", "resource")
-        )
+        same = (_short(entry["principal"]), _short(entry["action"]), _short(entry["resource"]))
         if self._lines >= LINES_AT_MOST or now_s - self._shown_s.get(same, -SAME_AGAIN_S) < SAME_AGAIN_S:
             self._left_out += 1
             return
@@ -50,6 +48,7 @@ class Selection:
             self._shown_s.clear()
         self._shown_s[same] = now_s
         self._lines += 1
+        who, action, resource = same
         yield f"denied: {who} may not {action} on {resource}. Why: {self._command} {entry['request_id']}"
 
     def due(self, *, at_the_end: bool = False) -> Iterator[str]:
