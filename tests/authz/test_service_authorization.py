@@ -122,31 +122,35 @@ def test_a_known_key_is_supplied_by_every_supported_operation_that_has_it_on_aws
     if service in BY_PATH or operation in actions.unchecked(service):
         return
     source = table()
-    by_key: dict[str, list[dict[str, Any]]] = {}
-    for entry in (*source["member"], *source["unsaid"]):
-        if prefix_of(entry["service"]) == prefix_of(service):
-            by_key.setdefault(entry["key"].lower(), []).append(entry)
     request = request_of(service, operation)
     action = actions.required(service, Asked(operation, request, "us-east-1", ACCOUNT, CALLER))[0].action
     documented = service_authorization.action(action)
     assert documented is not None
     shape = models.service(service).model.operation_model(operation).input_shape
-    members = set(shape.members) if shape is not None else set()
-    for key in documented.keys:
-        entries = by_key.get(key.lower(), [])
-        fitting = [one for one in entries if operation in one.get("operations", [operation])]
-        said_somewhere = {top for one in entries for top in tops(one)} & members
-        # The member is read for this operation, or the operation has no such member at all.
-        assert not said_somewhere or any(
-            "members" not in one or set(tops(one)) & members for one in fitting
-        ), (
-            operation,
-            key,
-        )
+    for key in {key.lower() for key in documented.keys}:
+        read, names = set[str](), set[str]()
+        for entry in (*source["member"], *source["unsaid"]):
+            if entry["key"].lower() == key and prefix_of(entry["service"]) == prefix_of(service):
+                names |= {path.removesuffix("[]").rpartition(".")[2] for path in entry.get("members", ())}
+                if operation in entry.get("operations", [operation]):
+                    read |= set(entry.get("members", ())) or {"unsaid"}
+        # Members of these names, however deep they are: any of them may be what AWS means.
+        there = set(places(shape, names))
+        assert not there or "unsaid" in read or there & read, (operation, key, there)
 
 
-def tops(entry: dict[str, Any]) -> list[str]:
-    return [path.split(".")[0].removesuffix("[]") for path in entry.get("members", ())]
+def places(shape: Any, names: set[str], above: tuple[str, ...] = (), path: str = "") -> Iterator[str]:
+    """Where in a request members with these names are, in the table's own words."""
+    if shape is None or shape.name in above:
+        return
+    if shape.type_name == "list":
+        yield from places(shape.member, names, (*above, shape.name), f"{path}[]")
+    elif shape.type_name == "structure":
+        for name, member in shape.members.items():
+            place = f"{path}.{name}" if path else name
+            if name in names:
+                yield f"{place}[]" if member.type_name == "list" else place
+            yield from places(member, names, (*above, shape.name), place)
 
 
 def test_every_known_key_is_known_in_any_case() -> None:
@@ -162,6 +166,8 @@ def test_every_known_key_is_known_in_any_case() -> None:
 REQUESTS = [
     ("sagemaker", "CreateEndpointConfig", {"ProductionVariants": [{"InstanceType": "ml.m5.large"}, {"InstanceType": "ml.t2.medium"}]}, {"sagemaker:instancetypes": ["ml.m5.large", "ml.t2.medium"]}),
     ("sagemaker", "CreateTrainingJob", {"ResourceConfig": {"InstanceType": "ml.m5.large"}, "EnableNetworkIsolation": True}, {"sagemaker:instancetypes": "ml.m5.large", "sagemaker:networkisolation": "true"}),
+    ("sagemaker", "CreateProcessingJob", {"ProcessingResources": {"ClusterConfig": {"InstanceType": "ml.m5.large"}}, "NetworkConfig": {"EnableNetworkIsolation": False, "VpcConfig": {"Subnets": ["a"]}}}, {"sagemaker:instancetypes": "ml.m5.large", "sagemaker:networkisolation": "false", "sagemaker:vpcsubnets": "a"}),
+    ("sagemaker", "CreateHyperParameterTuningJob", {"TrainingJobDefinitions": [{"ResourceConfig": {"InstanceType": "ml.p3.2xlarge", "VolumeKmsKeyId": "k"}}, {"ResourceConfig": {"InstanceType": "ml.m5.large"}}]}, {"sagemaker:instancetypes": ["ml.p3.2xlarge", "ml.m5.large"], "sagemaker:volumekmskey": "k"}),
     ("sagemaker", "CreateModel", {"Tags": [{"Key": "Team", "Value": "blue"}], "VpcConfig": {"Subnets": ["a", "b"]}}, {"aws:requesttag/team": "blue", "aws:tagkeys": ["Team"], "sagemaker:vpcsubnets": ["a", "b"]}),
     ("sagemaker", "DeleteTags", {"TagKeys": ["a"]}, {"aws:tagkeys": ["a"]}),
     ("lambda", "CreateFunction", {"Tags": {"team": "blue"}, "Layers": ["l"]}, {"aws:requesttag/team": "blue", "aws:tagkeys": ["team"], "lambda:layer": "l"}),
