@@ -139,11 +139,19 @@ def _settle_files(output_fd: int, keep: frozenset[int]) -> int:
     for descriptor in sorted(keep | {private}):
         os.closerange(last + 1, descriptor)
         last = descriptor
-    os.closerange(last + 1, os.sysconf("SC_OPEN_MAX"))
+    os.closerange(last + 1, _descriptors_end())
     sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - for life
     sys.stdout = sys.__stdout__ = _text_output(1)
     sys.stderr = sys.__stderr__ = _text_output(2)
     return private
+
+
+def _descriptors_end() -> int:
+    """A number above every open descriptor."""
+    if sys.platform == "linux":
+        return os.sysconf("SC_OPEN_MAX")
+    # Where there may be no limit, or one of billions that would be closed one by one: those that are open.
+    return max(int(entry.name) for entry in os.scandir("/dev/fd")) + 1
 
 
 def _text_output(descriptor: int) -> TextIO:
