@@ -83,13 +83,16 @@ def hyperparameter_table(name: str) -> str:
         f"Generated from `{name}_hyperparameters.toml` and its neighbours by `python docs/generate.py`. All values are strings, as on",
         "AWS. A value that is outside the range, or that cannot be honoured here, fails the job with a `ClientError` that names it.",
         "",
-        "| name | values | default | here |",
-        "|---|---|---|---|",
+        "A tuning job may have ranges of those that are tunable, within the values.",
+        "",
+        "| name | values | default | tunable | here |",
+        "|---|---|---|---|---|",
     ]
     for one in algorithm.hyperparameters.hyperparameters.values():
         names = ", ".join(f"`{name}`" for name in (one.name, *one.aliases))
         default = "required" if one.required else f"`{one.default}`" if one.default is not None else ""
-        lines.append(f"| {names} | {_values(one)} | {default} | {_honoured(one)} |")
+        tunable = "yes" if one.name in algorithm.tunable else ""
+        lines.append(f"| {names} | {_values(one)} | {default} | {tunable} | {_honoured(one)} |")
     return "\n".join(lines + _formats(algorithm) + _metrics(algorithm)) + "\n"
 
 

@@ -414,6 +414,17 @@ def test_a_framework_image_without_a_script_says_what_is_missing(bench: Workbenc
     assert "sagemaker_program" in job["FailureReason"]
 
 
+@pytest.mark.parametrize("members", [{"ContainerEntrypoint": ["train"]}, {"ContainerArguments": ["train"]}])
+def test_train_is_what_the_image_does_by_itself(
+    bench: Workbench, table: None, members: dict[str, list[str]]
+) -> None:
+    specification = {"TrainingImage": SKLEARN, "TrainingInputMode": "File", **members}
+    files = {"train.py": "print('the script ran')"}
+    job = bench.ran("plain", files, AlgorithmSpecification=specification)
+    assert job["TrainingJobStatus"] == "Completed", job
+    assert "the script ran" in bench.training_log("plain")
+
+
 def test_xgboost_as_a_framework(bench: Workbench, table: None) -> None:
     script = """
         import argparse, os

@@ -15,7 +15,7 @@ RANGES = {
         {"Name": "eta", "MinValue": "0.01", "MaxValue": "0.9", "ScalingType": "Logarithmic"},
         {"Name": "subsample", "MinValue": "0.5", "MaxValue": "1.0", "ScalingType": "Linear"},
     ],
-    "CategoricalParameterRanges": [{"Name": "tree_method", "Values": ["hist", "exact"]}],
+    "CategoricalParameterRanges": [{"Name": "gamma", "Values": ["0", "0.5"]}],
 }
 METRIC = "validation:rmse"
 
@@ -124,10 +124,10 @@ def test_a_tuning_job_tries_and_names_the_best(desk: Desk) -> None:
     assert (best["ObjectiveStatus"], best["TrainingJobStatus"]) == ("Succeeded", "Completed")
     for trial in found:
         tuned_values = trial["TunedHyperParameters"]
-        assert set(tuned_values) == {"max_depth", "eta", "subsample", "tree_method"}
+        assert set(tuned_values) == {"max_depth", "eta", "subsample", "gamma"}
         assert 1 <= int(tuned_values["max_depth"]) <= 6
         assert 0.01 <= float(tuned_values["eta"]) <= 0.9
-        assert tuned_values["tree_method"] in ("hist", "exact")
+        assert tuned_values["gamma"] in ("0", "0.5")
         job = desk.sagemaker.describe_training_job(TrainingJobName=trial["TrainingJobName"])
         assert job["TuningJobArn"] == done["HyperParameterTuningJobArn"]
         assert job["HyperParameters"] == tuned_values | {
@@ -192,7 +192,7 @@ def test_grid_search_tries_every_combination_once(desk: Desk) -> None:
     ranges = {
         "CategoricalParameterRanges": [
             {"Name": "max_depth", "Values": ["1", "2"]},
-            {"Name": "tree_method", "Values": ["hist", "exact"]},
+            {"Name": "gamma", "Values": ["0", "0.5"]},
         ]
     }
     limits = {"MaxParallelTrainingJobs": 3}
@@ -201,7 +201,7 @@ def test_grid_search_tries_every_combination_once(desk: Desk) -> None:
     )
     assert done["TrainingJobStatusCounters"]["Completed"] == 4
     tried = [tuple(each["TunedHyperParameters"].values()) for each in trials(desk, "grid")]
-    assert sorted(tried) == [("1", "exact"), ("1", "hist"), ("2", "exact"), ("2", "hist")]
+    assert sorted(tried) == [("1", "0"), ("1", "0.5"), ("2", "0"), ("2", "0.5")]
 
 
 def test_hyperband_ends_what_is_not_among_the_best(desk: Desk) -> None:
@@ -292,7 +292,7 @@ def test_a_warm_start_knows_the_parents_best(desk: Desk) -> None:
         tuning_name(desk, "parent"),
         tuning_name(desk, "child"),
     )
-    other = {"StaticHyperParameters": {"num_round": "4", "objective": "binary:logistic", "gamma": "1"}}
+    other = {"StaticHyperParameters": {"num_round": "4", "objective": "binary:logistic", "alpha": "1"}}
     with pytest.raises(ClientError, match="the number of hyperparameters must be that of the parent"):
         desk.sagemaker.create_hyper_parameter_tuning_job(
             **tuning_request(desk, "odd", definition=other, WarmStartConfig=warm)
@@ -334,6 +334,27 @@ def number(low: str, high: str, **members: Any) -> dict[str, Any]:
     return {"ContinuousParameterRanges": [{"Name": "eta", "MinValue": low, "MaxValue": high} | members]}
 
 
+def choices(name: str, *values: str) -> dict[str, Any]:
+    return {"CategoricalParameterRanges": [{"Name": name, "Values": list(values)}]}
+
+
+def test_each_trial_has_a_trial_component_like_every_training_job(desk: Desk) -> None:
+    tuned(desk, "tracked", jobs=2)
+    for trial in trials(desk, "tracked"):
+        name = f"{trial['TrainingJobName']}-aws-training-job"
+        component = desk.sagemaker.describe_trial_component(TrialComponentName=name)
+        assert component["Source"] == {
+            "SourceArn": trial["TrainingJobArn"],
+            "SourceType": "SageMakerTrainingJob",
+        }
+        assert component["Status"]["PrimaryStatus"] == "Completed"
+        depth = float(trial["TunedHyperParameters"]["max_depth"])
+        assert component["Parameters"]["max_depth"] == {"NumberValue": depth}
+        assert component["CreatedBy"]["IamIdentity"]["Arn"]
+        found = desk.sagemaker.list_trial_components(SourceArn=trial["TrainingJobArn"])
+        assert [each["TrialComponentName"] for each in found["TrialComponentSummaries"]] == [name]
+
+
 def test_requests_that_are_refused_name_what_is_wrong(desk: Desk) -> None:
     objective = {"Type": "Minimize", "MetricName": "validation:beauty"}
     cases: list[tuple[dict[str, Any], str]] = [
@@ -359,6 +380,24 @@ def test_requests_that_are_refused_name_what_is_wrong(desk: Desk) -> None:
             "within [0, 1)",
         ),
         ({"config": {"Strategy": "Grid"}}, "categorical hyperparameters only"),
+        (
+            {"config": {"ParameterRanges": number("0", "1.5")}},
+            "hyperparameter eta isn't allowed by the algorithm",
+        ),
+        ({"config": {"ParameterRanges": number("0", "1", Name="etta")}}, "no hyperparameter of that name"),
+        (
+            {"config": {"ParameterRanges": number("0", "1", Name="base_score")}},
+            "base_score of the XGBoost algorithm isn't tunable",
+        ),
+        ({"config": {"ParameterRanges": number("1", "9", Name="max_depth")}}, "max_depth is a whole number"),
+        (
+            {"config": {"ParameterRanges": choices("max_depth", "3", "deep")}},
+            "max_depth isn't allowed by the algorithm",
+        ),
+        (
+            {"jobs": 10, "config": {"ParameterRanges": choices("max_depth", "3", "4", "5")}},
+            "combinations for the provided ranges [3.0] must be equal or greater than the value of MaxNumberOfJobs, [10]",
+        ),
         ({"config": {"Strategy": "Hyperband"}}, "MaxResource is required"),
         (
             {"config": {"Strategy": "Hyperband", "TrainingJobEarlyStoppingType": "Auto"}},

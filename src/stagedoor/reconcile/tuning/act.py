@@ -176,6 +176,7 @@ class TuningReconciler:
                 record.document, key, tuned, secrets.token_hex(4), self._clock.now()
             )
             transaction.insert(job_key, job)
+            transaction.put(*documents.new_component(document, job_key, job))
             if tags := document.get("tags"):
                 resource = Arn.parse(job["TrainingJobArn"]).resource
                 transaction.put(Key(_TAGS_KIND, key.account_id, key.region, resource), {"Tags": tags})

@@ -2,13 +2,13 @@
 
 Place in the flow: ``act`` reads and commits records with these. The record has AWS's members, and below them in lower case:
 ``seed``, ``maxJobs``, ``definitions`` (``objective``, ``ranges``, ``static``, ``template``: a training job before it begins), ``tags``,
-``parents`` (trials to start from, with ``hyperparameters`` and ``value``) and ``trials`` (``domain.tuning_trials``).
+``creator`` (a UserContext), ``parents`` (trials to start from, with ``hyperparameters`` and ``value``) and ``trials`` (``domain.tuning_trials``).
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stagedoor.domain import training_states
+from stagedoor.domain import job_components, training_states
 from stagedoor.domain.arns import Arn
 from stagedoor.domain.tuning_trials import Summary, is_over, value_of
 from stagedoor.reconcile.tuning.plan import Limits, Plan, Status, Trial
@@ -147,6 +147,14 @@ def new_trial(
         job["CheckpointConfig"] = checkpoints | {"S3Uri": f"{checkpoints['S3Uri'].rstrip('/')}/{name}"}
     changed = document | {"trials": [*document["trials"], entry], "LastModifiedTime": now}
     return changed, Key(TRAINING_KIND, key.account_id, key.region, name.lower()), job
+
+
+def new_component(document: Mapping[str, Any], job_key: Key, job: Document) -> tuple[Key, Document]:
+    """The key and the record of the trial component of a trial, as every training job has one."""
+    name, arn, author = job["TrainingJobName"], job["TrainingJobArn"], document.get("creator", {})
+    found = job_components.component(job_components.TRAINING, name, arn, job_key, author, job["CreationTime"])
+    place = found["TrialComponentName"].lower()
+    return Key(job_components.KIND, job_key.account_id, job_key.region, place), found
 
 
 def ended(document: Document, now: float, status: Status, reason: str) -> Document:

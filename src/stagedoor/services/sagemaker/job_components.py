@@ -5,9 +5,10 @@ is told of it follows from the job's record when somebody asks, so it is never b
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
+from stagedoor.domain.job_components import PROCESSING, TRAINING, TRANSFORM, JobType
+from stagedoor.domain.job_components import component as new_component
 from stagedoor.services.call import Call
 from stagedoor.services.sagemaker import authors, experiment_names, names
 from stagedoor.services.sagemaker.names import EXPERIMENT, TRIAL, TRIAL_COMPONENT, validation
@@ -19,23 +20,6 @@ _VALUE_CHARACTERS: Final = 2_500
 _NUMBER_CHARACTERS: Final = 40
 
 
-@dataclass(frozen=True, slots=True)
-class JobType:
-    """A kind of job as experiments see it. ``prefix`` begins its members (``TrainingJobName``, ``TrainingJobStatus``)."""
-
-    kind: str
-    prefix: str
-    source_type: str
-    suffix: str
-
-
-TRAINING: Final = JobType("sagemaker.training_job", "Training", "SageMakerTrainingJob", "aws-training-job")
-TRANSFORM: Final = JobType(
-    "sagemaker.transform_job", "Transform", "SageMakerTransformJob", "aws-transform-job"
-)
-PROCESSING: Final = JobType(
-    "sagemaker.processing_job", "Processing", "SageMakerProcessingJob", "aws-processing-job"
-)
 TYPES: Final = {one.kind: one for one in (TRAINING, TRANSFORM, PROCESSING)}
 
 
@@ -53,15 +37,10 @@ def begin(
     if existing is not None and "Source" not in existing.document:
         raise experiment_names.taken(call, TRIAL_COMPONENT, component)
     trial = _trial(call, transaction, name, config)
-    document = {
-        "TrialComponentName": component,
-        "DisplayName": config.get("TrialComponentDisplayName", component),
-        "TrialComponentArn": names.arn(call, TRIAL_COMPONENT, component),
-        "Source": {"SourceArn": arn, "SourceType": job.source_type},
-        **authors.creation(call),
-        **authors.change(call),
-        "jobKey": list(call.key(job.kind, name.lower())),
-    }
+    author = authors.user_context(call)
+    document = new_component(job, name, arn, call.key(job.kind, name.lower()), author, call.now)
+    if "TrialComponentDisplayName" in config:
+        document["DisplayName"] = config["TrialComponentDisplayName"]
     if "RunName" in config:
         document["runName"] = config["RunName"]
     transaction.put(key, document)  # in the place of one that a deleted job of this name left

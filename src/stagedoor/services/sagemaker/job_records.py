@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from stagedoor.domain.errors import AwsError
+from stagedoor.domain.job_components import JobType
 from stagedoor.services.call import Answer, Call
 from stagedoor.services.sagemaker import job_components, names, tag_sets
 from stagedoor.services.sagemaker.names import ResourceType, validation
@@ -20,7 +21,7 @@ class JobRecords:
     """Those of one kind of job. ``component`` is what experiments call it; ``not_found`` says that no job has a name."""
 
     resource: ResourceType
-    component: job_components.JobType
+    component: JobType
     names_must_be_unique: str
     not_found: Callable[[str], AwsError]
     stopping: Callable[[Document, float], Document]

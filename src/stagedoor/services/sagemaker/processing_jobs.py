@@ -10,8 +10,9 @@ from typing import Any
 
 from stagedoor.domain import images
 from stagedoor.domain.errors import AwsError
+from stagedoor.domain.job_components import PROCESSING
 from stagedoor.services.call import Answer, Call
-from stagedoor.services.sagemaker import job_components, job_data, names, paging, programs, roles
+from stagedoor.services.sagemaker import job_data, names, paging, programs, roles
 from stagedoor.services.sagemaker.job_records import JobRecords
 from stagedoor.services.sagemaker.names import PROCESSING_JOB, validation
 from stagedoor.services.sagemaker.refusals import refuse, unsupported
@@ -21,7 +22,7 @@ _DEFAULT_MAX_RUNTIME_S = 86_400
 _INSTANCES_AT_MOST = 16
 _JOBS = JobRecords(
     PROCESSING_JOB,
-    job_components.PROCESSING,
+    PROCESSING,
     "Job name must be unique within an AWS account and region, and a job with this name already exists",
     lambda name: validation(f"Could not find requested job with name: {name}"),
     lambda document, now: document | {"ProcessingJobStatus": "Stopping", "LastModifiedTime": now},

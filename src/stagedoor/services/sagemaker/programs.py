@@ -16,6 +16,8 @@ from stagedoor.services.sagemaker import artifacts
 from stagedoor.services.sagemaker.names import validation
 
 Program = dict[str, Any]
+_TRAIN = "train"
+"""What AWS's images run when nothing else is asked for: the algorithm, or the framework's script."""
 
 
 def of_training(request: Mapping[str, Any], algorithm: images.Algorithm) -> Program | None:
@@ -28,9 +30,9 @@ def of_training(request: Mapping[str, Any], algorithm: images.Algorithm) -> Prog
         "version": algorithm.version,
         "network": not request.get("EnableNetworkIsolation", False),
     }
-    if specification.get("ContainerEntrypoint"):
+    if specification.get("ContainerEntrypoint") and command != [_TRAIN]:
         return found | {"kind": "command", "command": command}
-    if command:
+    if command and command != [_TRAIN]:
         raise validation(
             "AlgorithmSpecification.ContainerArguments are arguments of AlgorithmSpecification.ContainerEntrypoint, which is not "
             "given. Images are names of local runtimes here and bring no entry point of their own."

@@ -13,9 +13,9 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from stagedoor.domain import images, training_states
+from stagedoor.domain.job_components import TRAINING
 from stagedoor.services.call import Answer, Call
 from stagedoor.services.sagemaker import (
-    job_components,
     job_data,
     metric_definitions,
     names,
@@ -63,7 +63,7 @@ _DATA_TYPES = {
 
 _JOBS = JobRecords(
     TRAINING_JOB,
-    job_components.TRAINING,
+    TRAINING,
     "Training job names must be unique within an AWS account and region, and a training job with this name already exists",
     lambda _: validation("Requested resource not found."),
     training_states.stopping,

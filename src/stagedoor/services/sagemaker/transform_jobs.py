@@ -7,16 +7,17 @@ output. What else cannot be honoured is refused by name.
 
 from typing import Any
 
+from stagedoor.domain.job_components import TRANSFORM
 from stagedoor.domain.json_path import JsonPath, JsonPathError
 from stagedoor.services.call import Answer, Call
-from stagedoor.services.sagemaker import job_components, job_data, names, paging, programs
+from stagedoor.services.sagemaker import job_data, names, paging, programs
 from stagedoor.services.sagemaker.job_records import JobRecords
 from stagedoor.services.sagemaker.names import MODEL, TRANSFORM_JOB, validation
 
 _MAX_PAYLOAD_MB = 100
 _JOBS = JobRecords(
     TRANSFORM_JOB,
-    job_components.TRANSFORM,
+    TRANSFORM,
     "Job name must be unique within an AWS account and region, and a job with this name already exists",
     lambda name: validation(f"Could not find requested job with name: {name}"),
     lambda document, now: document | {"TransformJobStatus": "Stopping", "lastModifiedTime": now},

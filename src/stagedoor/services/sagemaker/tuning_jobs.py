@@ -12,10 +12,20 @@ from typing import Any
 from stagedoor.domain import tuning_trials
 from stagedoor.domain.errors import AwsError
 from stagedoor.services.call import Answer, Call
-from stagedoor.services.sagemaker import names, paging, tag_sets, training_jobs, trials, warm_starts
+from stagedoor.services.sagemaker import (
+    authors,
+    names,
+    paging,
+    tag_sets,
+    training_jobs,
+    trials,
+    tunable_ranges,
+    warm_starts,
+)
 from stagedoor.services.sagemaker.names import TUNING_JOB, validation
 from stagedoor.services.sagemaker.refusals import refuse, unsupported
 from stagedoor.store.records import AlreadyExistsError, Document, Reader, Record
+from stagedoor.worker.algorithms import specification as built_in
 from stagedoor.worker.tuning.space import Space, SpaceError
 
 TUNING_METRIC = "_tuning_objective_metric"
@@ -59,6 +69,7 @@ def create_hyper_parameter_tuning_job(call: Call, request: dict[str, Any]) -> An
         "definitions": definitions,
         "parents": parents,
         "trials": [],
+        "creator": authors.user_context(call),
     }
     described = [definition.pop("described") for definition in definitions]
     if "TrainingJobDefinition" in request:
@@ -139,6 +150,8 @@ def _definition(call: Call, given: Mapping[str, Any], config: Mapping[str, Any])
     template = training_jobs.checked(
         call, training | {"ResourceConfig": _resources(given), "HyperParameters": static}
     )
+    if "program" not in template:
+        tunable_ranges.check(space, built_in.specification(template["algorithm"]))
     metrics = template["AlgorithmSpecification"].get("MetricDefinitions", [])
     if not metrics:
         raise validation(
@@ -271,6 +284,13 @@ def _max_jobs(config: Mapping[str, Any], definitions: list[dict[str, Any]]) -> i
         raise validation(
             f"MaxParallelTrainingJobs ({limits['MaxParallelTrainingJobs']}) can't be greater than MaxNumberOfTrainingJobs "
             f"({wanted})."
+        )
+    combinations = definitions[0]["combinations"]
+    if len(definitions) == 1 and combinations is not None and combinations < (wanted or 1):
+        raise validation(
+            "You don't have enough combinations of hyperparameter ranges. The total number of hyperparameter combinations for the "
+            f"provided ranges [{float(combinations)}] must be equal or greater than the value of MaxNumberOfJobs, [{wanted}]. "
+            "Provide additional ranges."
         )
     return wanted or _DEFAULT_MAX_JOBS
 

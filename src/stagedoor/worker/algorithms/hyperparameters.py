@@ -247,6 +247,10 @@ class Table:
         rows = tomllib.loads(path.read_text(encoding="utf-8"))
         return cls([_hyperparameter(name, row) for name, row in rows.items()])
 
+    def find(self, name: str) -> Hyperparameter | None:
+        """The hyperparameter of that name or alias."""
+        return self.hyperparameters.get(self._alias_of.get(name, name))
+
     def validate(self, texts: Mapping[str, str]) -> dict[str, Value]:
         """The user's values, typed, under their main names, in the order sent. ClientError names what is wrong."""
         named = {self._alias_of.get(name, name): text for name, text in texts.items()}

@@ -37,7 +37,8 @@ NAMES = (
 class Specification:
     """One algorithm. ``library`` is what its model opens in, ``extra`` what ``pip install stagedoor[…]`` brings it.
 
-    ``requests`` and ``answers`` are the content types of invocations, the first of each is the default.
+    ``requests`` and ``answers`` are the content types of invocations, the first of each is the default. ``tunable`` names the
+    hyperparameters that a tuning job may have ranges of.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Specification:
     channels: ChannelRules
     requests: tuple[str, ...]
     answers: tuple[str, ...]
+    tunable: frozenset[str]
     hyperparameters: Table
     metrics: tuple[MetricGroup, ...]
 
@@ -71,6 +73,7 @@ def specification(name: str) -> Specification:
         channels=ChannelRules.read(document["channels"]),
         requests=tuple(document["requests"]),
         answers=tuple(document["answers"]),
+        tunable=frozenset(document["tunable"]),
         hyperparameters=Table.read(folder / f"{name}_hyperparameters.toml"),
         metrics=read_metrics(folder / f"{name}_metrics.toml"),
     )
