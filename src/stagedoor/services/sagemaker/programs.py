@@ -125,6 +125,16 @@ def of_model(
     return program
 
 
+def refuse_hub(container: Mapping[str, Any], path: str) -> None:
+    """Nothing is downloaded here: ValidationException for a model that a hub is to give."""
+    if container.get("Environment", {}).get("HF_MODEL_ID"):
+        raise unsupported(
+            f"{path}Environment.HF_MODEL_ID",
+            "Models are not downloaded from a hub: put the model's files (save_pretrained) into a model.tar.gz and give it as "
+            "ModelDataUrl.",
+        )
+
+
 def carried(model: Mapping[str, Any]) -> dict[str, Any]:
     """A model's program, for the record of what runs the model."""
     return {"program": model["program"]} if "program" in model else {}
