@@ -176,7 +176,7 @@ def _settle_environment(assignment: Assignment) -> None:
 
 
 def _settle_temporary(assignment: Assignment, rungs: list[str]) -> None:
-    """/tmp where that is the workload's own: the name of a socket, as multiprocessing makes them, has 107 bytes at most."""
+    """Into /tmp where that is the workload's own: the name of a socket, as multiprocessing makes them, has 107 bytes at most."""
     own = str(Path(assignment.scratch, "tmp"))
     if "private-root" in rungs and os.environ.get("TMPDIR") == own:
         os.environ["TMPDIR"] = "/tmp"  # noqa: S108
