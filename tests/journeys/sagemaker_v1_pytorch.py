@@ -51,9 +51,7 @@ model = PyTorchModel(
 )
 predictor = model.deploy(initial_instance_count=1, instance_type="ml.m4.xlarge", wait=False)
 session.wait_for_endpoint(predictor.endpoint, poll=1)
-answers = [
-    predictor.predict(text).decode() for text in ("This film was lovely", "This was awful film")
-]
+answers = [predictor.predict(text).decode() for text in ("This film was lovely", "This was awful film")]
 predictor.delete_endpoint()
 
 print("RESULT " + json.dumps({"numbers": numbers, "answers": answers}))

@@ -52,9 +52,7 @@ model = PyTorchModel(
 )
 predictor = model.deploy(initial_instance_count=1, instance_type="ml.m5.large", wait=False)
 session.wait_for_endpoint(predictor.endpoint_name, poll=1)
-answers = [
-    predictor.predict(text).decode() for text in ("This film was lovely", "This was awful film")
-]
+answers = [predictor.predict(text).decode() for text in ("This film was lovely", "This was awful film")]
 predictor.delete_endpoint()
 
 trainer = HuggingFace(
@@ -83,7 +81,7 @@ session.wait_for_endpoint(predictor.endpoint_name, poll=1)
 one = predictor.predict({"inputs": "a lovely song"})
 several = predictor.predict({"inputs": ["an awful book", "a great play"], "parameters": {"top_k": 2}})
 try:
-    predictor.predict({"inputs": "x", "parameters": {"no_such_parameter_of_it": 1, "top_k": "many"}})
+    predictor.predict({"inputs": 5})
     failed = ""
 except session.sagemaker_runtime_client.exceptions.ModelError as error:
     failed = f"{error.response['OriginalStatusCode']} {error.response['Error']['Message']}"

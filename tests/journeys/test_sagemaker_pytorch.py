@@ -39,6 +39,7 @@ def test_the_sdk_v2_trains_and_serves_with_pytorch_and_hugging_face(
         ["GOOD", "BAD"],
     ]
     assert result["failed"].startswith("400 ")
+    assert "text input must be of type `str`" in result["failed"]
 
 
 @pytest.mark.journey
