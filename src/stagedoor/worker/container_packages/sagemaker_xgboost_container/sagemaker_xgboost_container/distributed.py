@@ -48,7 +48,7 @@ def rabit_run(
         mine = {
             "host": current_host,
             "include_in_training": bool(include_in_training),
-            "ports": _free_ports(second_port),
+            "ports": _free_ports(second_port) if meeting.world_size > 1 else [None, None],
         }
         records = [each for each in meeting.synchronize(mine) if each["include_in_training"]]
     if not records:
