@@ -93,6 +93,10 @@ lock: | $(UV)
 	echo 'sagemaker>=3,<4' | $(COMPILE) --no-config - --output-file requirements/sagemaker-v3.txt
 	echo 'sagemaker>=2.257,<3' | $(COMPILE) --no-config - --output-file requirements/sagemaker-v2.txt
 	printf 'scikit-learn\npandas\nsetuptools\n' | $(COMPILE) --no-config - --output-file requirements/sklearn.txt
+	@# What runs beside PyTorch. PyTorch itself is not here: registries offer its large build for GPUs under the same version.
+	echo 'torch; sys_platform == "never"' > $(VENV)/no-torch.txt
+	printf '%s\n' accelerate filelock fsspec jinja2 networkx numpy pandas setuptools sympy transformers typing-extensions | \
+		$(COMPILE) --no-config --override $(VENV)/no-torch.txt --no-emit-package torch - --output-file requirements/pytorch.txt
 	echo uv | $(COMPILE) --no-config - --output-file requirements/uv.txt
 	@if grep -nE '(://|^-)' requirements/*.txt; then echo "an address got into a requirements file" >&2; exit 1; fi
 

@@ -3,12 +3,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from services.frameworks import Workbench, framework_server
+from services.frameworks import Workbench, framework_server, torch_server
 from services.s3_server import S3Server
 
 from stagedoor.testing import Server
 
-__all__ = ["framework_server"]
+__all__ = ["framework_server", "torch_server"]
 
 
 @pytest.fixture
@@ -28,3 +28,8 @@ def s3(s3_server: S3Server) -> Any:
 @pytest.fixture
 def bench(framework_server: Server) -> Workbench:
     return Workbench(framework_server)
+
+
+@pytest.fixture
+def torch_bench(torch_server: Server) -> Workbench:
+    return Workbench(torch_server)

@@ -1,12 +1,12 @@
 """Servers whose runtimes for frameworks have their packages, and what tests of scripts need around them."""
 
 import io
-import os
 import tarfile
 import tempfile
 import textwrap
 import zipfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,6 @@ REGISTRY = "683313688378.dkr.ecr.us-east-1.amazonaws.com"
 SKLEARN = f"{REGISTRY}/sagemaker-scikit-learn:0.23-1-cpu-py3"
 XGBOOST = f"{REGISTRY}/sagemaker-xgboost:0.90-2-cpu-py3"
 PYTORCH = f"{REGISTRY}/sagemaker-pytorch:0.4.0-cpu-py3"
-
-
-def runtime_pythons() -> str:
-    """The setting: scikit-learn in an environment of its own, PyTorch where the machine has one."""
-    found = [f"sklearn={client_environments.python_of('sklearn')}"]
-    torch = os.environ.get("STAGEDOOR_TEST_PYTORCH")
-    return ",".join([*found, *([f"pytorch={torch}"] if torch else [])])
 
 
 def _wheel(folder: Path) -> None:
@@ -45,18 +38,15 @@ def _wheel(folder: Path) -> None:
             wheel.writestr(name, text)
 
 
-@pytest.fixture(scope="session")
-def framework_server() -> Iterator[Server]:
-    """A server with runtimes for scripts, shared by the tests of this process.
-
-    It has no network for packages, but one package to install: ``stagedoor-probe``.
-    """
+@contextmanager
+def _with_runtimes(pythons: Mapping[str, Path]) -> Iterator[Server]:
+    """A server with runtimes for scripts. It has no network for packages, but one package to install: ``stagedoor-probe``."""
     with tempfile.TemporaryDirectory(prefix="stagedoor-", ignore_cleanup_errors=True) as directory:
         wheels = Path(directory, "wheels")
         wheels.mkdir()
         _wheel(wheels)
         variables = {
-            "STAGEDOOR_RUNTIME_PYTHONS": runtime_pythons(),
+            "STAGEDOOR_RUNTIME_PYTHONS": ",".join(f"{name}={python}" for name, python in pythons.items()),
             "UV_OFFLINE": "1",
             "UV_FIND_LINKS": str(wheels),
         }
@@ -65,6 +55,23 @@ def framework_server() -> Iterator[Server]:
             yield server
         finally:
             server.stop()
+
+
+@pytest.fixture(scope="session")
+def framework_server() -> Iterator[Server]:
+    """A server with scikit-learn in an environment of its own, shared by the tests of this process."""
+    with _with_runtimes({"sklearn": client_environments.python_of("sklearn")}) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def torch_server() -> Iterator[Server]:
+    """A server with PyTorch and transformers, shared by the tests of this process; these are skipped where there is none."""
+    python = client_environments.pytorch()
+    if python is None:
+        pytest.skip(client_environments.TORCH_WANTED)
+    with _with_runtimes({"pytorch": python, "huggingface": python}) as server:
+        yield server
 
 
 def archive(files: Mapping[str, str | bytes]) -> bytes:

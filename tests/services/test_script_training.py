@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from services.frameworks import PYTORCH, REGISTRY, SKLEARN, XGBOOST, Workbench, runtime_pythons, unpacked
+from services.frameworks import REGISTRY, SKLEARN, XGBOOST, Workbench, unpacked
 from services.job_clients import as_csv, rows, waited
 
 FIT = """
@@ -454,26 +454,6 @@ def test_xgboost_as_a_framework(bench: Workbench, table: None) -> None:
         "xgboost-model"
     ]
     assert "asks for XGBoost 0.90-2; this is XGBoost 3." in bench.training_log("boost")
-
-
-@pytest.mark.skipif(
-    "pytorch=" not in runtime_pythons(), reason="STAGEDOOR_TEST_PYTORCH names no Python that has torch"
-)
-def test_pytorch(bench: Workbench, table: None) -> None:
-    script = """
-        import os, torch
-        model = torch.nn.Linear(4, 1)
-        torch.jit.script(model).save(os.path.join(os.environ["SM_MODEL_DIR"], "model.pt"))
-        print("threads", torch.get_num_threads())
-    """
-    job = bench.ran("torch", {"train.py": script}, image=PYTORCH)
-    assert job["TrainingJobStatus"] == "Completed", job
-    assert "asks for PyTorch 0.4.0; this is PyTorch 2." in bench.training_log("torch")
-    endpoint = bench.hosted("torch", PYTORCH, job["ModelArtifacts"]["S3ModelArtifacts"], {})
-    assert endpoint["EndpointStatus"] == "InService", endpoint
-    body, kind = bench.asked("torch", b"[[1, 2, 3, 4]]", "application/json")
-    assert kind == "application/json"
-    assert len(json.loads(body)[0]) == 1
 
 
 def test_a_containers_command_runs_as_the_sdk_v3_asks_for_it(bench: Workbench, table: None) -> None:

@@ -75,6 +75,15 @@ def test_modes_keep_only_what_may_be_executed(tmp_path: Path, folder: Path) -> N
     assert (folder / "d").stat().st_mode & 0o7777 == 0o700
 
 
+def test_an_entry_for_the_folder_itself_has_no_name(tmp_path: Path, folder: Path) -> None:
+    extract_tar(
+        tar(tmp_path / "m", special("", tarfile.DIRTYPE), special("/", tarfile.DIRTYPE), ("a", b"b")),
+        folder,
+        max_bytes=LIMIT,
+    )
+    assert everything_in(folder) == ["a"]
+
+
 def test_links_inside_become_copies(tmp_path: Path, folder: Path) -> None:
     archive = tar(
         tmp_path / "m",

@@ -18,6 +18,7 @@ from stagedoor.store.job_inputs import InputError, Location
 from stagedoor.store.object_rows import ObjectRows
 
 SOURCE_FILE = "source.tar.gz"
+_DISTRIBUTED_FILE = "opt/ml/input/data/sm_drivers/distributed.json"
 _ENTRIES = {
     "script": "stagedoor.worker.script_training:train",
     "command": "stagedoor.worker.container_entry:run",
@@ -56,6 +57,18 @@ async def prepared(program: Mapping[str, Any], engine: Engine, requirements: str
 def runtime(program: Mapping[str, Any]) -> str:
     """The engine's name of where it runs."""
     return str(program.get("prepared") or program["runtime"])
+
+
+def talks_to_itself(document: Mapping[str, Any], files: Mapping[str, Path]) -> bool:
+    """Whether a training job on one host starts processes that talk to each other, as ``torchrun`` does. Blocks.
+
+    SDK v3 says so in a file of its own, which is ``{}`` for all other jobs.
+    """
+    program = of(document)
+    if program is None or not program["network"]:
+        return False
+    told = files.get(_DISTRIBUTED_FILE)
+    return bool(program.get("is_distributed")) or (told is not None and told.stat().st_size > len("{}"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from stagedoor.worker import (
+    script_launch,
     script_packages,
     script_requirements,
     script_source,
@@ -46,7 +47,7 @@ def run(job: Job) -> None:
     )
     command = [str(part) for part in cast("list[object]", options["command"])]
     scratch = job.root.parent.parent
-    environment = dict(os.environ)
+    environment = script_launch.meeting(job) | os.environ
     environment |= {
         "PYTHONPATH": script_variables.python_path(*script_source.pip_wheel()),
         "PYTHONUNBUFFERED": "1",

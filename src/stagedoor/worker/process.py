@@ -100,6 +100,7 @@ def become(
         output_fd = _settle_files(output_fd, keep if listener is None else keep | {listener.fileno()})
         _settle_environment(assignment)
         rungs = confine(assignment, division).rungs
+        _settle_temporary(assignment, rungs)
         if assignment.packages:
             from stagedoor.worker import packages
 
@@ -180,6 +181,13 @@ def _settle_environment(assignment: Assignment) -> None:
     numpy_random = sys.modules.get("numpy.random")
     if numpy_random is not None:
         numpy_random.seed()
+
+
+def _settle_temporary(assignment: Assignment, rungs: list[str]) -> None:
+    """Into /tmp where that is the workload's own: the name of a socket, as multiprocessing makes them, has 107 bytes at most."""
+    own = str(Path(assignment.scratch, "tmp"))
+    if "private-root" in rungs and os.environ.get("TMPDIR") == own:
+        os.environ["TMPDIR"] = "/tmp"  # noqa: S108
 
 
 def _run(process: Process) -> int:

@@ -7,7 +7,7 @@ Place in the flow: ``script_serving``'s default handlers use it, and so do the p
 import importlib
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 JSON, CSV, NPY, NPZ = "application/json", "text/csv", "application/x-npy", "application/x-npz"
@@ -42,10 +42,17 @@ def decode(body: Any, content_type: str, dtype: Any = None) -> Any:
 
 def encode(value: Any, content_type: str) -> str | bytes:
     """What an array (or list) is as a body. UnsupportedFormatError."""
-    writer = _WRITERS.get(main_type(content_type))
-    if writer is None:
-        raise UnsupportedFormatError(content_type)
-    return writer(value)
+    return _WRITERS[chosen(content_type, _WRITERS)](value)
+
+
+def chosen(accept: str, writable: Iterable[str] | None = None) -> str:
+    """The first content type of an Accept header that can be written, by default as an array. UnsupportedFormatError."""
+    known = set(_WRITERS if writable is None else writable)
+    for each in accept.split(","):
+        kind = main_type(each)
+        if kind in known or (kind == ANY and JSON in known):
+            return kind if kind in known else JSON
+    raise UnsupportedFormatError(accept)
 
 
 def _text(body: Any) -> str:

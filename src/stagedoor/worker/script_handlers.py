@@ -1,19 +1,16 @@
 """What a framework's container does where the user's script has no function of its own: model_fn, input_fn, predict_fn, output_fn.
 
 Place in the flow: ``script_serving`` takes the script's functions, and these for those that are missing. They answer as AWS's
-containers for scikit-learn, PyTorch, XGBoost and Hugging Face do.
+containers for scikit-learn, PyTorch and XGBoost do; Hugging Face's are in ``script_transformers``.
 """
 
 import importlib
-import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from stagedoor.worker import script_codecs
-from stagedoor.worker.script_codecs import UnsupportedFormatError
 
 ModelFn = Callable[[str], Any]
 InputFn = Callable[[Any, str], Any]
@@ -23,17 +20,25 @@ OutputFn = Callable[[Any, str], Any]
 
 @dataclass(frozen=True, slots=True)
 class Handlers:
-    """The four steps of a model that is served, and the Accept that stands for "anything"."""
+    """The four steps of a model that is served, the Accept that stands for "anything", and the status of whatever fails.
+
+    ``status`` 0 tells apart: 415 and 406 for formats, 500 for what a function raises.
+    """
 
     model_fn: ModelFn
     input_fn: InputFn
     predict_fn: PredictFn
     output_fn: OutputFn
     accept: str = script_codecs.JSON
+    status: int = 0
 
 
 def of(framework: str) -> Handlers:
     """A framework's defaults."""
+    if framework == "huggingface":
+        from stagedoor.worker import script_transformers
+
+        return script_transformers.HANDLERS
     return _HANDLERS.get(framework, _SKLEARN)
 
 
@@ -55,7 +60,8 @@ def _predict(data: Any, model: Any) -> Any:
 
 
 def _encoded(prediction: Any, accept: str) -> Any:
-    return script_codecs.encode(prediction, accept), accept
+    kind = script_codecs.chosen(accept)
+    return script_codecs.encode(prediction, kind), kind
 
 
 _SKLEARN = Handlers(_no_model_fn, _array, _predict, _encoded)
@@ -78,7 +84,12 @@ def _torch_model(model_dir: str) -> Any:
                 f"are {', '.join(each.name for each in found) or 'no .pt or .pth files'}."
             )
         path = found[0]
-    return torch.jit.load(str(path), map_location="cpu")
+    try:
+        return torch.jit.load(str(path), map_location="cpu")
+    except RuntimeError as error:
+        raise RuntimeError(
+            f"Failed to load {path}. Without a model_fn in the script, the model must have been saved with torch.jit.save."
+        ) from error
 
 
 def _tensor(body: Any, content_type: str) -> Any:
@@ -99,7 +110,7 @@ def _torch_predict(data: Any, model: Any) -> Any:
 def _torch_encoded(prediction: Any, accept: str) -> Any:
     if hasattr(prediction, "detach"):
         prediction = prediction.detach().cpu().numpy()
-    return script_codecs.encode(prediction, accept), accept
+    return _encoded(prediction, accept)
 
 
 _PYTORCH = Handlers(_torch_model, _tensor, _torch_predict, _torch_encoded)
@@ -125,33 +136,4 @@ def _xgboost_predict(data: Any, model: Any) -> Any:
 _XGBOOST = Handlers(_no_model_fn, _matrix, _xgboost_predict, _encoded, script_codecs.CSV)
 
 
-# Hugging Face ---------------------------------------------------------------------------------------------------------
-
-
-def _pipeline(model_dir: str) -> Any:
-    """A transformers pipeline of what lies in the model: for HF_TASK, or what the model says it is for."""
-    transformers: Any = importlib.import_module("transformers")
-
-    task = os.environ.get("HF_TASK") or None
-    return transformers.pipeline(task=task, model=model_dir, device=-1)
-
-
-def _inference_request(body: Any, content_type: str) -> Any:
-    kind = script_codecs.main_type(content_type)
-    if kind == script_codecs.JSON:
-        return json.loads(body)
-    if kind == script_codecs.CSV:
-        return {"inputs": [line for line in str(body).splitlines() if line]}
-    raise UnsupportedFormatError(content_type)
-
-
-def _pipeline_predict(data: Any, pipeline: Any) -> Any:
-    if not isinstance(data, dict) or "inputs" not in data:
-        raise ValueError('the request must be a JSON object with "inputs" (and "parameters")')
-    asked = cast("dict[str, Any]", data)
-    return pipeline(asked["inputs"], **(asked.get("parameters") or {}))
-
-
-_HUGGINGFACE = Handlers(_pipeline, _inference_request, _pipeline_predict, _encoded)
-
-_HANDLERS = {"sklearn": _SKLEARN, "pytorch": _PYTORCH, "xgboost": _XGBOOST, "huggingface": _HUGGINGFACE}
+_HANDLERS = {"sklearn": _SKLEARN, "pytorch": _PYTORCH, "xgboost": _XGBOOST}

@@ -17,6 +17,7 @@ from typing import Any, cast
 
 from stagedoor.worker import (
     script_codecs,
+    script_context,
     script_handlers,
     script_packages,
     script_requirements,
@@ -36,22 +37,29 @@ class ScriptModel:
     """A loaded script and its model."""
 
     def __init__(self, script: ModuleType | None, handlers: script_handlers.Handlers, model_dir: str) -> None:
-        self._transform: Callable[..., Any] | None = _function(script, _TRANSFORM_FN)
-        self._input = _function(script, "input_fn") or handlers.input_fn
-        self._predict = _function(script, "predict_fn") or handlers.predict_fn
-        self._output = _function(script, "output_fn") or handlers.output_fn
-        self._accept = (
-            os.environ.get("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT")
-            or os.environ.get("DEFAULT_INVOCATIONS_ACCEPT")
-            or handlers.accept
-        )
+        self._handlers = handlers
+        self._context = script_context.Context(model_dir)
+        self._transform = self._own(script, _TRANSFORM_FN, 4)
         both = [name for name in ("input_fn", "predict_fn", "output_fn") if _function(script, name)]
         if self._transform is not None and both:
             raise ValueError(
                 f"the script has transform_fn, which replaces {', '.join(both)}: keep one or the other"
             )
-        self._model = (_function(script, "model_fn") or handlers.model_fn)(model_dir)
+        self._input = self._own(script, "input_fn", 2) or handlers.input_fn
+        self._predict = self._own(script, "predict_fn", 2) or handlers.predict_fn
+        self._output = self._own(script, "output_fn", 2) or handlers.output_fn
+        self._accept = (
+            os.environ.get("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT")
+            or os.environ.get("DEFAULT_INVOCATIONS_ACCEPT")
+            or handlers.accept
+        )
+        self._model = (self._own(script, "model_fn", 1) or handlers.model_fn)(model_dir)
         self.details: dict[str, Any] = {}
+
+    def _own(self, script: ModuleType | None, name: str, arguments: int) -> Callable[..., Any] | None:
+        """The script's function of that name; None without one."""
+        found = _function(script, name)
+        return None if found is None else script_context.bound(found, arguments, self._context)
 
     def predict(self, requests: Sequence[Request]) -> list[Result | Fault]:
         """One request after the other: a script's functions take one each."""
@@ -62,6 +70,7 @@ class ScriptModel:
         accept = str(request.meta.get("accept") or "")
         if not accept or accept == script_codecs.ANY:
             accept = self._accept
+        self._context.enter(request.meta)
         body: str | bytes = request.body
         phase = "input"
         try:
@@ -73,12 +82,12 @@ class ScriptModel:
             phase = "output"
             return _result(self._output(self._predict(data, self._model), accept), accept)
         except UnsupportedFormatError as error:
-            return Fault(415 if phase == "input" else 406, str(error))
+            return Fault(self._handlers.status or (415 if phase == "input" else 406), str(error))
         except UnicodeDecodeError as error:
             return Fault(400, f"the body is not UTF-8 text, as {content_type} must be: {error}")
         except Exception as error:  # noqa: BLE001 - whatever the user's functions raise is this request's answer
             traceback.print_exc()
-            status = getattr(error, "status_code", 500)
+            status = getattr(error, "status_code", self._handlers.status or 500)
             text = f"{type(error).__name__}: {error}"
             return Fault(status if isinstance(status, int) else 500, text, traceback.format_exc())
 

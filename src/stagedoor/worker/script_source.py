@@ -5,8 +5,10 @@ are opened here, in the confined process, never in the server.
 """
 
 import importlib.metadata
+import importlib.util
 import os
 import platform
+import re
 import shlex
 import shutil
 import sys
@@ -16,6 +18,7 @@ from pathlib import Path
 
 from stagedoor.worker import archives
 
+_PROGRAM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _MAX_SOURCE_BYTES = 8 * 1024**3
 _LARGEST_COPY_BYTES = 64 * 1024 * 1024
 _DISTRIBUTIONS: dict[str, tuple[str, ...]] = {
@@ -70,13 +73,20 @@ def _version(distribution: str) -> str:
 
 
 def command_folder(scratch: Path) -> Path:
-    """A folder for PATH with ``python``, ``python3``, ``pip`` and ``pip3`` of this very environment.
+    """A folder for PATH with ``python``, ``python3``, ``pip``, ``pip3`` and all programs of packages of this very environment.
 
-    The interpreter may have another name where it lies, and an environment need not contain pip.
+    The interpreter may have another name where it lies, an environment need not contain pip, and the programs of the runtime's
+    packages would not see those that a requirements.txt has added.
     """
     folder = scratch / ".bin"
     folder.mkdir(exist_ok=True)
     python = shlex.quote(sys.executable)
+    for entry in importlib.metadata.entry_points(group="console_scripts"):
+        if _PROGRAM_NAME.fullmatch(entry.name) and entry.attr.isidentifier():
+            call = f"import sys; from {entry.module} import {entry.attr} as main; sys.argv[0] = {entry.name!r}; sys.exit(main())"
+            _program(folder / entry.name, f'exec {python} -c {shlex.quote(call)} "$@"')
+    if importlib.util.find_spec("torch") is not None:
+        _program(folder / "torchrun", f'exec {python} -m stagedoor.worker.torchrun "$@"')
     for name in ("python", "python3"):
         _program(folder / name, f'exec {python} "$@"')
     for name in ("pip", "pip3"):

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from stagedoor.worker import (
+    script_launch,
     script_packages,
     script_requirements,
     script_source,
@@ -53,7 +54,9 @@ def train(job: Job) -> None:
             f"ClientError: ImportModuleError: the source has no {program} (sagemaker_program); it has: {there}"
         )
     told, given = script_variables.of_training(job, program, submitted)
-    _run(job, program, told, given, packages)
+    is_package = (code / "setup.py").is_file()
+    command = script_launch.command(job, program, given, container, is_package=is_package)
+    _run(job, command, told, packages)
 
 
 def _bring_source(job: Job, submitted: str, code: Path) -> None:
@@ -77,10 +80,10 @@ def _bring_source(job: Job, submitted: str, code: Path) -> None:
         raise JobFailed(f"ClientError: the source {submitted} cannot be unpacked: {error}") from error
 
 
-def _run(job: Job, program: str, told: dict[str, str], given: list[str], packages: list[Path]) -> None:
+def _run(job: Job, command: list[str], told: dict[str, str], packages: list[Path]) -> None:
     code = job.place / "code"
     scratch = job.root.parent.parent
-    environment = os.environ | told
+    environment = script_launch.meeting(job) | os.environ | told
     environment |= {
         "PYTHONPATH": script_variables.python_path(code, *packages, *script_source.pip_wheel()),
         "PYTHONUNBUFFERED": "1",
@@ -92,7 +95,6 @@ def _run(job: Job, program: str, told: dict[str, str], given: list[str], package
             ]
         ),
     }
-    command = _command(program, given, is_package=(code / "setup.py").is_file())
     shown = shlex.join(["python", *command[1:]] if command[0] == sys.executable else command)
     print(f"Invoking script with the following command:\n\n{shown}\n")
     try:
@@ -110,11 +112,3 @@ def _run(job: Job, program: str, told: dict[str, str], given: list[str], package
             f'ExecuteUserScriptError:\nExitCode {ended.shell_code}\nErrorMessage "{ended.error}"\nCommand "{shown}"',
             ended.shell_code,
         )
-
-
-def _command(program: str, given: list[str], *, is_package: bool) -> list[str]:
-    if program.endswith(".sh") or not program.endswith(".py"):
-        return ["/bin/sh", "-c", shlex.join([f"./{program}", *given])]
-    if is_package:
-        return [sys.executable, "-m", program.removesuffix(".py").replace("/", "."), *given]
-    return [sys.executable, program, *given]

@@ -291,7 +291,7 @@ class TrainingJobs:
             pipes=[pipes.first_pipe(channel) for channel in piped],
             threads=max(1, self._slots.threads(key) // host_count),
             # Hosts talk to each other on ports that they choose, which only an open network allows.
-            connect_ports=parts.connect_ports if host_count == 1 else None,
+            connect_ports=None if "collective" in parts.options else parts.connect_ports,
         )
 
     def _metrics(self, document: Document, place: LogPlace) -> JobMetrics:
@@ -320,7 +320,7 @@ def _options(document: Document, hosts: Sequence[str], files: Sequence[dict[str,
     options: dict[str, object] = {}
     if "CheckpointConfig" in document:
         options["checkpoints"] = checkpoints.folder(document).removeprefix(f"{ROOT}/")
-    if len(hosts) > 1:
+    if len(hosts) > 1 or programs.talks_to_itself(document, files[0]):
         prefix = f"{ROOT}/input/data/train/"
         with_data = [
             host

@@ -50,6 +50,7 @@ def create_model(call: Call, request: dict[str, Any]) -> Answer:
     role_arn = request.get("ExecutionRoleArn")
     if role_arn is not None:
         roles.require_role(call, role_arn)
+    programs.refuse_hub(container, path)
     artifact = artifacts.find(call, artifacts.model_data_url(container, path), role_arn)
     program = programs.of_model(call, request, container, algorithm)
     arn = names.arn(call, MODEL, name)

@@ -1,7 +1,7 @@
 """What of the user's own runs in a job or model: a script for a framework, or a container's command.
 
 Place in the flow: CreateTrainingJob, CreateModel and CreateProcessingJob put what this gives into the record under ``program``;
-reconcilers start it. ``kind`` is ``script`` (the contract of AWS's framework containers) or ``command``; ``runtime`` and ``version`` are
+reconcilers start it. ``is_distributed``: the processes of even one host talk to each other. ``kind`` is ``script`` (the contract of AWS's framework containers) or ``command``; ``runtime`` and ``version`` are
 what the image stands for and asks for; ``network`` says whether it gets to AWS's services with its role. A record without a
 program is a built-in algorithm.
 """
@@ -14,10 +14,25 @@ from stagedoor.domain import images
 from stagedoor.services.call import Call
 from stagedoor.services.sagemaker import artifacts
 from stagedoor.services.sagemaker.names import validation
+from stagedoor.services.sagemaker.refusals import unsupported
 
 Program = dict[str, Any]
 _TRAIN = "train"
 """What AWS's images run when nothing else is asked for: the algorithm, or the framework's script."""
+
+# SDK v2 writes pytorchddp as the third, like smdistributed's dataparallel.
+_TORCHRUN = (
+    "sagemaker_torch_distributed_enabled",
+    "sagemaker_pytorch_ddp_enabled",
+    "sagemaker_distributed_dataparallel_enabled",
+)
+_LAUNCHERS = {
+    "sagemaker_mpi_enabled": "mpi",
+    "mp_parameters": "smdistributed.modelparallel",
+    "sagemaker_parameter_server_enabled": "parameter_server",
+    "sagemaker_multi_worker_mirrored_strategy_enabled": "multi_worker_mirrored_strategy",
+    "sagemaker_pytorch_xla_multi_worker_enabled": "pytorchxla",
+}
 
 
 def of_training(request: Mapping[str, Any], algorithm: images.Algorithm) -> Program | None:
@@ -39,8 +54,26 @@ def of_training(request: Mapping[str, Any], algorithm: images.Algorithm) -> Prog
         )
     if algorithm.is_builtin and "sagemaker_program" not in hyperparameters:
         return None
+    _refuse_launchers(hyperparameters)
+    if any(_is_on(hyperparameters, name) for name in _TORCHRUN):
+        found["is_distributed"] = True
     source = _text(hyperparameters.get("sagemaker_submit_directory", ""))
     return found | {"kind": "script"} | ({"source": source} if source.startswith("s3://") else {})
+
+
+def _refuse_launchers(hyperparameters: Mapping[str, str]) -> None:
+    """What the SDK's ``distribution`` asks for and only AWS's containers can do."""
+    for name, distribution in _LAUNCHERS.items():
+        if _is_on(hyperparameters, name):
+            raise unsupported(
+                f"HyperParameters.{name} (distribution {distribution})",
+                "Use torch_distributed, or leave distribution out and have the script call torch.distributed.init_process_group with "
+                "the backend gloo and SM_HOSTS, SM_CURRENT_HOST, MASTER_ADDR and MASTER_PORT.",
+            )
+
+
+def _is_on(hyperparameters: Mapping[str, str], name: str) -> bool:
+    return hyperparameters.get(name, "").strip('"').lower() not in ("", "false", "null", "{}")
 
 
 def _text(value: str) -> str:
@@ -92,6 +125,16 @@ def of_model(
     if submitted.startswith("s3://"):
         program["source"] = artifacts.find(call, submitted, role_arn)
     return program
+
+
+def refuse_hub(container: Mapping[str, Any], path: str) -> None:
+    """Nothing is downloaded here: ValidationException for a model that a hub is to give."""
+    if container.get("Environment", {}).get("HF_MODEL_ID"):
+        raise unsupported(
+            f"{path}Environment.HF_MODEL_ID",
+            "Models are not downloaded from a hub: put the model's files (save_pretrained) into a model.tar.gz and give it as "
+            "ModelDataUrl.",
+        )
 
 
 def carried(model: Mapping[str, Any]) -> dict[str, Any]:

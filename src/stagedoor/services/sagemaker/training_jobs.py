@@ -171,11 +171,18 @@ def _check_hosts(algorithm: images.Algorithm, resources: Mapping[str, Any]) -> N
 
 
 def _check_script_hosts(program: Mapping[str, Any], resources: Mapping[str, Any]) -> None:
-    if resources["InstanceCount"] > 1 and not program["network"]:
+    if program["network"]:
+        return
+    if resources["InstanceCount"] > 1:
         raise unsupported(
             f"EnableNetworkIsolation with ResourceConfig.InstanceCount {resources['InstanceCount']}",
             "Instances talk to each other over this machine's network, so the job cannot be kept from it. "
             "Use 1 instance, or leave EnableNetworkIsolation out.",
+        )
+    if program.get("is_distributed"):
+        raise unsupported(
+            "EnableNetworkIsolation with distribution torch_distributed or pytorchddp",
+            "Processes talk to each other over this machine's network. Leave one of the two out.",
         )
 
 
