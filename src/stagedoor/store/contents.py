@@ -11,17 +11,16 @@ reads go through user space (no sendfile), and a read of one byte reads a block.
 
 import os
 import secrets
-import sys
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 from stagedoor.store.checksums import Digest, block_checksum
+from stagedoor.store.durable import sync, sync_directory
 
 BLOCK_BYTES: Final = 256 * 1024
 _TAG_LENGTH: Final = 8
@@ -42,25 +41,6 @@ class Content:
     id: str
     size_bytes: int
     block_checksums: bytes = field(repr=False)
-
-
-def _sync(descriptor: int) -> None:
-    """Flush to the disk itself. On macOS fsync stops at the drive's cache; F_FULLFSYNC does not."""
-    if sys.platform == "darwin":
-        import fcntl
-
-        with suppress(OSError):
-            fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
-            return
-    os.fsync(descriptor)
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        _sync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 class ContentWriter:
@@ -119,7 +99,7 @@ class ContentWriter:
             return Content("", 0, b"")
         if self._block_filled:
             self._end_block()
-        _sync(self._file.fileno())
+        sync(self._file.fileno())
         self._file.close()
         content_id = self._contents.adopt(self._temporary)
         return Content(content_id, self.size_bytes, bytes(self._checksums))
@@ -187,9 +167,9 @@ class Contents:
         fresh = [folder for folder in (target.parent.parent, target.parent) if not folder.is_dir()]
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         temporary.rename(target)
-        _sync_directory(target.parent)
+        sync_directory(target.parent)
         for folder in reversed(fresh):
-            _sync_directory(folder.parent)
+            sync_directory(folder.parent)
         return content_id
 
     def delete(self, content_ids: Iterable[str]) -> None:

@@ -10,7 +10,6 @@ where AWS has one, times as epoch seconds.
 
 import contextlib
 import sqlite3
-import threading
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -178,9 +177,11 @@ def _list(
 
 
 class _SqliteTransaction:
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    """``touched`` gets the keys of all that is written."""
+
+    def __init__(self, connection: sqlite3.Connection, touched: set[Key]) -> None:
         self._connection = connection
-        self.touched: set[Key] = set()
+        self._touched = touched
 
     def get(self, key: Key) -> Record | None:
         return _get(self._connection, key)
@@ -206,7 +207,7 @@ class _SqliteTransaction:
             )
         except sqlite3.IntegrityError as error:
             raise AlreadyExistsError(key) from error
-        self.touched.add(key)
+        self._touched.add(key)
         return record
 
     def put(self, key: Key, document: Mapping[str, Any], *, expect: int | None = None) -> Record:
@@ -219,7 +220,7 @@ class _SqliteTransaction:
             f"INSERT OR REPLACE INTO records ({_COLUMNS}) VALUES (?,?,?,?,?,?)",  # noqa: S608 - constants only
             (*key, record.revision, orjson.dumps(record.document)),
         )
-        self.touched.add(key)
+        self._touched.add(key)
         return record
 
     def delete(self, key: Key) -> bool:
@@ -227,19 +228,19 @@ class _SqliteTransaction:
             "DELETE FROM records WHERE kind=? AND account_id=? AND region=? AND name=?", key
         )
         if cursor.rowcount:
-            self.touched.add(key)
+            self._touched.add(key)
         return bool(cursor.rowcount)
 
 
 class SqliteRecords:
-    """``Records`` in one SQLite file: WAL, ``synchronous=FULL`` (a commit is on the disk when it returns).
+    """``Records`` in one SQLite file. A transaction is on the disk when its block has ended (see ``store.sqlite_file``).
 
-    One connection per reading thread, one for the writer behind a lock.
+    One connection per reading thread, one for the writer behind a lock. Others see a change as soon as it is committed, a moment before
+    it is durable: whoever acts on it ends with the same loss of power that could undo it.
     """
 
     def __init__(self, path: Path) -> None:
         self._file = SqliteFile(path, _SCHEMA, synchronous="FULL")
-        self._in_order = threading.RLock()
         self._listeners: list[tuple[str, Listener]] = []
 
     def get(self, key: Key) -> Record | None:
@@ -261,12 +262,10 @@ class SqliteRecords:
 
     @contextlib.contextmanager
     def transaction(self) -> Generator[Transaction]:
+        touched: set[Key] = set()
         # Listeners run before the next writer's turn, so that they see commits in order.
-        with self._in_order:
-            with self._file.writing() as connection:
-                transaction = _SqliteTransaction(connection)
-                yield transaction
-            self._notify(frozenset(transaction.touched))
+        with self._file.writing(lambda: self._notify(frozenset(touched))) as connection:
+            yield _SqliteTransaction(connection, touched)
 
     def _notify(self, keys: frozenset[Key]) -> None:
         for prefix, listener in self._listeners:
