@@ -59,7 +59,8 @@ def signed(
     head = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
     host = server.api.partition("://")[2]
     return (
-        f"{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(body)}\r\n{head}\r\n".encode() + body
+        f"{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(body)}\r\n{head}\r\n".encode()
+        + body
     )
 
 
