@@ -21,7 +21,7 @@ from stagedoor.testing import Server
 KIB, MIB = 1024, 1024 * 1024
 
 
-def _memory_mb(pid: int, name: str) -> float:
+def memory_mb(pid: int, name: str) -> float:
     found = re.search(rf"{name}:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
     assert found is not None
     return round(int(found[1]) * 1024 / 1e6, 1)
@@ -67,7 +67,7 @@ def measure(large_mib: int = 256, count: int = 1000) -> dict[str, Any]:
     with running() as server:
         connection = Connection(server)
         connection.ask(signed(server, "s3", "/bench", method="PUT"))
-        found: dict[str, Any] = {"at_rest_rss_mb": _memory_mb(server.pid, "VmRSS")}
+        found: dict[str, Any] = {"at_rest_rss_mb": memory_mb(server.pid, "VmRSS")}
         for title, size, number, connections in (("1 KB", KIB, count, 8), ("1 MB", MIB, count // 10, 4)):
             body = os.urandom(size)
             send(server, [_put(server, f"warm-{index}", body) for index in range(16)], 4)
@@ -83,7 +83,7 @@ def measure(large_mib: int = 256, count: int = 1000) -> dict[str, Any]:
         ):
             wall, cpu = _timed(act, server.pid)
             found[title] = {"wall_s": round(wall, 3), "cpu_s": round(cpu, 3)}
-        found["most_rss_mb"] = _memory_mb(server.pid, "VmHWM")
+        found["most_rss_mb"] = memory_mb(server.pid, "VmHWM")
         connection.close()
     with tempfile.TemporaryDirectory(prefix="stagedoor-bench-") as folder:
         return found | _yardsticks(Path(folder), data)
