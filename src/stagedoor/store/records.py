@@ -10,7 +10,7 @@ where AWS has one, times as epoch seconds.
 
 import contextlib
 import sqlite3
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -83,6 +83,16 @@ class Reader(Protocol):
         """
         ...
 
+    def by_creation(
+        self, kind: str, account_id: str, region: str, *, descending: bool, start: float | None = None
+    ) -> Iterator[Record]:
+        """Records of a kind of SageMaker's in the order of ``CreationTime``, from ``start`` on; read as they are asked for."""
+        ...
+
+    def spelt(self, kind: str, account_id: str, name: str) -> str | None:
+        """How the name of a global resource is spelt that is taken, whatever the case of its (ASCII) letters; None when it is free."""
+        ...
+
 
 class Transaction(Reader, Protocol):
     """One atomic, durable change: everything in it is committed together when the ``with`` block ends well."""
@@ -133,6 +143,11 @@ CREATE TABLE IF NOT EXISTS records (
     document BLOB NOT NULL,
     PRIMARY KEY (kind, account_id, region, name)
 ) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS records_by_creation
+    ON records (kind, account_id, region, json_extract(CAST(document AS TEXT), '$.CreationTime'), name)
+    WHERE kind GLOB 'sagemaker.*';
+CREATE INDEX IF NOT EXISTS records_by_spelling ON records (kind, account_id, name COLLATE NOCASE)
+    WHERE kind GLOB 'iam.*';
 """
 
 _COLUMNS = "kind, account_id, region, name, revision, document"
@@ -165,8 +180,9 @@ def _list(
             conditions.append(f"{column}=?")
             values.append(value)
     if prefix:
-        conditions.append("name>=? AND substr(name,1,length(?))=?")
-        values += [prefix, prefix, prefix]
+        # The upper bound ends the walk through the index.
+        conditions.append("name>=? AND name<=? AND substr(name,1,length(?))=?")
+        values += [prefix, prefix + "\U0010ffff", prefix, prefix]
     if after:
         conditions.append("name>?")
         values.append(after)
@@ -174,6 +190,48 @@ def _list(
     if limit is not None:
         sql += f" LIMIT {int(limit)}"
     return [_record(row) for row in connection.execute(sql, values)]
+
+
+_CREATED = "json_extract(CAST(document AS TEXT), '$.CreationTime')"
+# What a page of a list needs mostly, and what it may need when filters drop most.
+_FIRST_CHUNK, _LARGEST_CHUNK = 32, 512
+
+
+def _by_creation(
+    reading: Callable[[], contextlib.AbstractContextManager[sqlite3.Connection]],
+    kind: str,
+    account_id: str,
+    region: str,
+    descending: bool,
+    start: float | None,
+) -> Iterator[Record]:
+    order, beyond = ("DESC", "<") if descending else ("ASC", ">")
+    scope = "kind=? AND kind GLOB 'sagemaker.*' AND account_id=? AND region=?"
+    sql = f"SELECT {_COLUMNS}, {_CREATED} FROM records WHERE {scope} AND "  # noqa: S608 - constants only
+    ending = f" ORDER BY {_CREATED} {order}, name {order} LIMIT ?"
+    condition, values = f"{_CREATED} IS NOT NULL", list[Any]()
+    if start is not None:
+        condition, values = f"{_CREATED} {beyond}= ?", [start]
+    limit = _FIRST_CHUNK
+    while True:
+        with reading() as connection:
+            rows = connection.execute(
+                sql + condition + ending, (kind, account_id, region, *values, limit)
+            ).fetchall()
+        for row in rows:
+            yield _record(row[:6])
+        if len(rows) < limit:
+            return
+        condition, values = f"({_CREATED}, name) {beyond} (?, ?)", [rows[-1][6], rows[-1][3]]
+        limit = min(_LARGEST_CHUNK, limit * 4)
+
+
+def _spelt(connection: sqlite3.Connection, kind: str, account_id: str, name: str) -> str | None:
+    row = connection.execute(
+        "SELECT name FROM records WHERE kind=? AND kind GLOB 'iam.*' AND account_id=? AND name=? COLLATE NOCASE",
+        (kind, account_id, name),
+    ).fetchone()
+    return row[0] if row else None
 
 
 class _SqliteTransaction:
@@ -197,6 +255,15 @@ class _SqliteTransaction:
         limit: int | None = None,
     ) -> list[Record]:
         return _list(self._connection, kind, account_id, region, prefix, after, limit)
+
+    def by_creation(
+        self, kind: str, account_id: str, region: str, *, descending: bool, start: float | None = None
+    ) -> Iterator[Record]:
+        own = contextlib.nullcontext(self._connection)
+        return _by_creation(lambda: own, kind, account_id, region, descending, start)
+
+    def spelt(self, kind: str, account_id: str, name: str) -> str | None:
+        return _spelt(self._connection, kind, account_id, name)
 
     def insert(self, key: Key, document: Mapping[str, Any]) -> Record:
         record = Record(key, dict(document), 1)
@@ -259,6 +326,15 @@ class SqliteRecords:
     ) -> list[Record]:
         with self._file.reading() as connection:
             return _list(connection, kind, account_id, region, prefix, after, limit)
+
+    def by_creation(
+        self, kind: str, account_id: str, region: str, *, descending: bool, start: float | None = None
+    ) -> Iterator[Record]:
+        return _by_creation(self._file.reading, kind, account_id, region, descending, start)
+
+    def spelt(self, kind: str, account_id: str, name: str) -> str | None:
+        with self._file.reading() as connection:
+            return _spelt(connection, kind, account_id, name)
 
     @contextlib.contextmanager
     def transaction(self) -> Generator[Transaction]:
