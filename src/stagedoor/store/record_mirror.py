@@ -27,6 +27,9 @@ class TouchedKeys:
         with self._lock:
             self._touched.update(key for key in keys if key.kind == self._kind)
 
+    def __bool__(self) -> bool:
+        return bool(self._touched)
+
     def take(self) -> set[Key]:
         """All of them; the next call gives those that come after it."""
         with self._lock:
@@ -53,6 +56,11 @@ class RecordMirror(Generic[T]):
         """By key; as of the last ``catch_up``."""
         return self._found
 
+    @property
+    def is_current(self) -> bool:
+        """Whether nothing was touched since the last ``catch_up``."""
+        return self._loaded and not self._touched
+
     def catch_up(self) -> frozenset[Key]:
         """Read what was touched since the last time, all at first; the keys of what was."""
         touched = self._touched.take()
@@ -67,10 +75,13 @@ class RecordMirror(Generic[T]):
             self._touched.add(touched)
             raise
         self._loaded = True
+        # A new one: the event loop may be walking through the old one.
+        found = dict(self._found)
         for key in touched:
             value = made.get(key)
             if value is None:
-                self._found.pop(key, None)
+                found.pop(key, None)
             else:
-                self._found[key] = value
+                found[key] = value
+        self._found = found
         return frozenset(touched)
