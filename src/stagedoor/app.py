@@ -16,6 +16,7 @@ import sqlite3
 import ssl
 import sys
 from collections.abc import Awaitable, Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -76,6 +77,7 @@ from stagedoor.traffic.log_writer import LogWriter
 log = logging.getLogger(__name__)
 
 SHUTDOWN_GRACE_S = 5.0
+THREADS = 16
 ROLE_ACTIVITY_FLUSH_S = 1.0
 TLS_FOLDER = "tls"
 
@@ -165,7 +167,6 @@ class Application:
             self._local = await self._listen("local", signed.handle)
         self._public = await self._listen("public", public.handle)
         await self._reconcile(house, engine)
-        self._in_background(partial(_warm, signed))
         self._noting_roles(house)
         # Not before: a start that fails has shown nobody the root key, so the next one makes and shows another.
         data_directory.keep_keys(settings.data, self.keys)
@@ -174,6 +175,8 @@ class Application:
             self._api, self._public, self._local, self.keys, self._made_root_key, self._isolation
         )
         self._write_instance(running)
+        # Now that it is ready: until then everything that is not needed would only make it later.
+        self._in_background(partial(_warm, signed))
         return running
 
     def _denial_notices(self) -> DenialNotices | None:
@@ -424,11 +427,17 @@ class Application:
 
 
 def _warm(signed: SignedListener) -> None:
-    """Load what first requests need, and keep the collector from walking through it again and again."""
-    signed.warm()
-    server_process.give_memory_back()  # reading the service models takes 5 MB more than keeping them
-    gc.collect()
-    gc.freeze()
+    """Load what first requests need, and keep the collector from walking through it again and again.
+
+    The command that starts a server has turned the collector off: hardly anything that starting makes is garbage.
+    """
+    try:
+        signed.warm()
+        gc.collect()
+        gc.freeze()
+    finally:
+        gc.enable()
+    server_process.give_memory_back()  # reading the service models takes more than keeping them
 
 
 async def _serve(settings: Settings, on_ready: Callable[[Running], None]) -> None:
@@ -441,6 +450,8 @@ async def _serve(settings: Settings, on_ready: Callable[[Running], None]) -> Non
             os._exit(1)  # the second signal means now
         told_to_stop.set()
 
+    # asyncio's own has five threads per pair of cores, of which a few clients that wait for the disk would take all.
+    loop.set_default_executor(ThreadPoolExecutor(THREADS, thread_name_prefix="thread"))
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop)
     try:

@@ -16,15 +16,15 @@ KEY = Key("sagemaker.transform_job", "000000000000", "us-east-1", "job")
 
 
 class SlowRecords(SqliteRecords):
-    """Records whose lists arrive late: what they tell was true when they were asked."""
+    """Records that are read late: what they tell was true when they were asked."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self.asked, self.may_answer = threading.Event(), threading.Event()
         self.may_answer.set()
 
-    def list(self, *arguments: Any, **options: Any) -> list[Record]:
-        found = super().list(*arguments, **options)
+    def get(self, key: Key) -> Record | None:
+        found = super().get(key)
         self.asked.set()
         assert self.may_answer.wait(20)
         return found
@@ -80,7 +80,7 @@ def test_a_run_that_ends_while_the_records_are_looked_at_is_not_begun_again(tmp_
             records.asked.clear()
             records.may_answer.clear()
             look = asyncio.ensure_future(reconciler.reconcile(underway))
-            await asyncio.to_thread(records.asked.wait)
+            assert await asyncio.to_thread(records.asked.wait, 20)
             kind.may_end.set()
             while KEY in underway:  # noqa: ASYNC110 - the end of another task
                 await asyncio.sleep(0)

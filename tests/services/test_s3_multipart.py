@@ -165,14 +165,14 @@ def test_a_part_can_be_sent_again_and_what_is_not_used_is_freed(s3_server: S3Ser
         Bucket="bucket", Key="key", UploadId=upload_id, PartNumber=number, Body=body
     )["ETag"]
     put(1, b"first try")
-    etag = put(1, b"second try")
-    put(7, b"not used")
+    etag = put(1, b"second try" * 2000)
+    put(7, b"not used" * 3000)
     put(8, b"")
     assert [
         p["PartNumber"] for p in s3.list_parts(Bucket="bucket", Key="key", UploadId=upload_id)["Parts"]
     ] == [1, 7, 8]
     complete(s3, upload_id, [{"PartNumber": 1, "ETag": etag}])
-    assert s3.get_object(Bucket="bucket", Key="key")["Body"].read() == b"second try"
+    assert s3.get_object(Bucket="bucket", Key="key")["Body"].read() == b"second try" * 2000
     assert len(files(s3_server)) == 1
     for number in (0, 10_001):
         assert code(lambda number=number: put(number, b"")) == "InvalidArgument"
@@ -180,7 +180,7 @@ def test_a_part_can_be_sent_again_and_what_is_not_used_is_freed(s3_server: S3Ser
 
 def test_an_aborted_upload_frees_its_space(s3_server: S3Server, s3: Any) -> None:
     upload_id, _ = upload(s3)
-    assert len(files(s3_server)) == 3
+    assert len(files(s3_server)) == 2  # the last part is small enough to need none
     s3.abort_multipart_upload(Bucket="bucket", Key="key", UploadId=upload_id)
     assert files(s3_server) == []
     assert code(lambda: s3.list_parts(Bucket="bucket", Key="key", UploadId=upload_id)) == "NoSuchUpload"
@@ -228,7 +228,7 @@ def test_a_part_copied_from_a_range_shares_its_bytes(s3_server: S3Server, s3: An
         )
         assert answer["CopyPartResult"]["ETag"] == f'"{hashlib.md5(WHOLE[first : last + 1]).hexdigest()}"'
         listed.append({"PartNumber": number, "ETag": answer["CopyPartResult"]["ETag"]})
-    assert len(files(s3_server)) == 3
+    assert len(files(s3_server)) == 2  # the last part is small enough to need none
     complete(s3, target, listed, Key="copy")
     s3.delete_object(Bucket="bucket", Key="key")
     expected = b"".join(WHOLE[first : last + 1] for first, last in ranges)

@@ -137,7 +137,7 @@ def test_conditional_reads(s3: Any) -> None:
 def test_of_many_conditional_creations_exactly_one_wins(s3_server: S3Server, s3: Any) -> None:
     def create(number: int) -> int:
         try:
-            s3.put_object(Bucket="bucket", Key="once", Body=str(number).encode(), IfNoneMatch="*")
+            s3.put_object(Bucket="bucket", Key="once", Body=str(number).encode() * 20_000, IfNoneMatch="*")
         except ClientError as error:
             return error.response["ResponseMetadata"]["HTTPStatusCode"]
         return 200
@@ -474,7 +474,7 @@ def test_metadata_outside_ascii_is_answered_as_rfc_2047(s3_server: S3Server, s3:
 def test_a_full_disk_is_said_and_forgotten(
     s3_server: S3Server, s3: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    s3.put_object(Bucket="bucket", Key="key", Body=b"old")
+    s3.put_object(Bucket="bucket", Key="key", Body=b"old" * 10_000)
 
     def full(_writer: ContentWriter, _data: bytes) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -484,7 +484,7 @@ def test_a_full_disk_is_said_and_forgotten(
         with pytest.raises(ClientError, match="disk") as raised:
             s3.put_object(Bucket="bucket", Key="key", Body=BIG)
     assert raised.value.response["ResponseMetadata"]["HTTPStatusCode"] == 500
-    assert s3.get_object(Bucket="bucket", Key="key")["Body"].read() == b"old"
+    assert s3.get_object(Bucket="bucket", Key="key")["Body"].read() == b"old" * 10_000
     assert len([path for path in (s3_server.folder / "contents").rglob("*") if path.is_file()]) == 1
     s3.put_object(Bucket="bucket", Key="key", Body=BIG)
 

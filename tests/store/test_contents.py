@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import random
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from stagedoor.store import objects_io
 from stagedoor.store.contents import (
     BLOCK_BYTES,
+    SMALL_BYTES,
     Content,
     ContentDamagedError,
     ContentGoneError,
@@ -103,7 +105,7 @@ def test_missing_and_cut_files_are_damage(tmp_path: Path, damage: Callable[[Path
 
 
 def test_an_aborted_or_failed_write_leaves_nothing(tmp_path: Path) -> None:
-    contents = Contents(tmp_path)
+    contents = Contents(tmp_path, small_bytes=0)
     with contents.writer() as writer:
         writer.write(b"x")
     with pytest.raises(RuntimeError), contents.writer() as writer:
@@ -113,7 +115,7 @@ def test_an_aborted_or_failed_write_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_a_leased_content_stays_until_its_last_reader_lets_go(tmp_path: Path) -> None:
-    contents = Contents(tmp_path)
+    contents = Contents(tmp_path, small_bytes=0)
     content = written(contents, b"bytes")
     first, second = contents.lease([content.id]), contents.lease([content.id])
     contents.delete([content.id])
@@ -145,6 +147,37 @@ def test_a_file_over_an_object_of_many_segments_reads_and_seeks(tmp_path: Path) 
     rows.close()
 
 
+@pytest.mark.parametrize(("size_bytes", "in_file"), [(1, 0), (SMALL_BYTES, 0), (SMALL_BYTES + 1, 1), (0, 0)])
+def test_few_bytes_are_kept_with_their_row(tmp_path: Path, size_bytes: int, in_file: int) -> None:
+    contents = Contents(tmp_path / "contents")
+    rows = ObjectRows(tmp_path / "state.db", contents)
+    rows.create_bucket(Bucket("bucket", "000000000000", "us-east-1", 1.0))
+    row = objects_io.put_bytes(rows, contents, "bucket", "key", DATA[:size_bytes], now=1.0)
+    assert len(files(tmp_path / "contents")) == in_file
+    assert objects_io.read_bytes(rows, contents, row) == DATA[:size_bytes]
+    held = objects_io.reading(rows, contents, row)
+    rows.delete("bucket", "key", now=2.0)
+    assert b"".join(held.pieces(size_bytes // 3)) == DATA[size_bytes // 3 : size_bytes]
+    held.release()
+    assert files(tmp_path / "contents") == set()
+    with sqlite3.connect(tmp_path / "state.db") as connection:
+        for table in ("s3_contents", "s3_small_contents", "s3_segments"):
+            assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
+    rows.close()
+
+
+def test_bytes_in_a_row_are_checked_like_those_in_a_file(tmp_path: Path) -> None:
+    contents = Contents(tmp_path / "contents")
+    rows = ObjectRows(tmp_path / "state.db", contents)
+    rows.create_bucket(Bucket("bucket", "000000000000", "us-east-1", 1.0))
+    row = objects_io.put_bytes(rows, contents, "bucket", "key", b"right", now=1.0)
+    with sqlite3.connect(tmp_path / "state.db") as connection:
+        connection.execute("UPDATE s3_small_contents SET data=?", (b"wrong",))
+    with pytest.raises(ContentDamagedError):
+        objects_io.read_bytes(rows, contents, row)
+    rows.close()
+
+
 def test_read_to_leaves_no_file_when_the_bytes_are_damaged(tmp_path: Path) -> None:
     contents = Contents(tmp_path / "contents")
     rows = ObjectRows(tmp_path / "state.db", contents)
@@ -169,7 +202,7 @@ from pathlib import Path
 from stagedoor.store import contents as module, object_rows, objects_io
 
 def open_store(folder):
-    contents = module.Contents(folder / "contents")
+    contents = module.Contents(folder / "contents", int(sys.argv[2]))
     return contents, object_rows.ObjectRows(folder / "state.db", contents)
 
 def child(folder, failpoint):
@@ -207,7 +240,7 @@ while True:
     left = sorted(path.name for path in (folder / "contents").rglob("*") if path.is_file())
     print(json.dumps({
         "value": data[:3].decode(), "whole": data == data[:3] * 1000, "size": row.size_bytes,
-        "tidy": left == [segment.content_id for segment in rows.segments(row)],
+        "tidy": left == [each.content_id for each in rows.segments(row) if not module.is_small(each.content_id)],
     }))
     rows.close()
     if os.WIFEXITED(status):
@@ -216,11 +249,12 @@ while True:
 
 
 @pytest.mark.crash
+@pytest.mark.parametrize("small_bytes", [0, SMALL_BYTES])
 def test_killed_within_a_put_the_object_is_old_or_new_and_nothing_is_left_over(
-    tmp_path: Path,
+    tmp_path: Path, small_bytes: int
 ) -> None:
     run = subprocess.run(
-        [sys.executable, "-c", _CRASHING, str(tmp_path)],
+        [sys.executable, "-c", _CRASHING, str(tmp_path), str(small_bytes)],
         capture_output=True,
         text=True,
         timeout=300,

@@ -262,7 +262,7 @@ def test_settings_merge_and_vanish_by_none(store: ObjectRows) -> None:
 
 
 def test_an_overwritten_object_frees_its_bytes_and_a_copied_one_keeps_them(tmp_path: Path) -> None:
-    contents = Contents(tmp_path / "contents")
+    contents = Contents(tmp_path / "contents", small_bytes=0)
     rows = ObjectRows(tmp_path / "state.db", contents)
     rows.create_bucket(bucket())
     first = put_bytes(rows, contents, "bucket", "a", b"one", now=1.0)

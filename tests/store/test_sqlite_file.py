@@ -1,12 +1,18 @@
 """The file under every store: a reader within a reader, one state per snapshot, and an end while threads read."""
 
+import errno
 import sqlite3
 import subprocess
 import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from stagedoor.store import durable
+from stagedoor.store.durable import GroupSync, SyncFailedError
 from stagedoor.store.sqlite_file import SqliteFile
 
 SCHEMA = "CREATE TABLE IF NOT EXISTS rows (number INTEGER)"
@@ -78,3 +84,114 @@ def test_a_change_that_fails_leaves_nothing(tmp_path: Path) -> None:
     with file.reading() as connection:
         assert connection.execute("SELECT count(*) FROM rows").fetchone() == (0,)
     file.close()
+
+
+class Disk:
+    """Counts fsyncs and holds each until it is let go. ``path``: the log that the writers append to."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
+        self.syncs = 0
+        self.begun = threading.Semaphore(0)
+        self.let_go = threading.Semaphore(0)
+        self.synced_bytes = 0
+        self._log = path.with_name(path.name + "-wal")
+        monkeypatch.setattr(durable, "sync", self._sync)
+
+    def _sync(self, _descriptor: int) -> None:
+        size = self._log.stat().st_size
+        self.begun.release()
+        assert self.let_go.acquire(timeout=20)
+        self.syncs += 1
+        self.synced_bytes = size
+
+
+def insert(file: SqliteFile, number: int) -> None:
+    with file.writing() as connection:
+        connection.execute("INSERT INTO rows VALUES (?)", (number,))
+
+
+def test_writers_share_an_fsync_and_none_returns_before_one_that_began_after_its_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Two of one process on one file, as records and objects are.
+    first = SqliteFile(tmp_path / "f.sqlite", SCHEMA, synchronous="FULL")
+    second = SqliteFile(tmp_path / "f.sqlite", SCHEMA, synchronous="FULL")
+    disk = Disk(monkeypatch, tmp_path / "f.sqlite")
+    with ThreadPoolExecutor(9) as threads:
+        leader = threads.submit(insert, first, 0)
+        assert disk.begun.acquire(timeout=20)
+        followers = [threads.submit(insert, (first, second)[n % 2], n) for n in range(1, 9)]
+        while read(first, "SELECT count(*) FROM rows") != 9:
+            pass
+        assert not leader.done()
+        disk.let_go.release()
+        leader.result(20)
+        assert disk.begun.acquire(timeout=20)
+        committed = (tmp_path / "f.sqlite-wal").stat().st_size
+        assert not any(each.done() for each in followers)
+        disk.let_go.release()
+        for each in followers:
+            each.result(20)
+    assert (disk.syncs, disk.synced_bytes) == (2, committed)
+    first.close()
+    second.close()
+
+
+def read(file: SqliteFile, sql: str) -> int:
+    with file.reading() as connection:
+        return connection.execute(sql).fetchone()[0]
+
+
+@pytest.mark.parametrize("synchronous", ["FULL", "NORMAL"])
+def test_only_changes_of_durable_files_wait_for_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, synchronous: str
+) -> None:
+    calls: list[int] = []
+    file = SqliteFile(tmp_path / "f.sqlite", SCHEMA, synchronous=synchronous)  # type: ignore[arg-type]
+    monkeypatch.setattr(durable, "sync", calls.append)
+    with file.writing() as connection:
+        connection.execute("SELECT * FROM rows")
+    assert calls == []
+    insert(file, 1)
+    assert len(calls) == (synchronous == "FULL")
+    file.close()
+
+
+def test_what_is_told_of_a_commit_is_told_before_the_next_one(tmp_path: Path) -> None:
+    file = SqliteFile(tmp_path / "f.sqlite", SCHEMA, synchronous="FULL")
+    told: list[int] = []
+
+    def write(number: int) -> None:
+        tell: Callable[[], None] = lambda: told.append(number)  # noqa: E731
+        with file.writing(tell) as connection:
+            connection.execute("INSERT INTO rows VALUES (?)", (number,))
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(write, range(100)))
+    with file.reading() as connection:
+        assert [row[0] for row in connection.execute("SELECT number FROM rows ORDER BY rowid")] == told
+    file.close()
+
+
+def test_after_a_disk_failed_to_keep_a_commit_nothing_more_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = SqliteFile(tmp_path / "f.sqlite", SCHEMA, synchronous="FULL")
+    insert(file, 1)
+
+    def fail(_descriptor: int) -> None:
+        raise OSError(errno.EIO, "input/output error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(durable, "sync", fail)
+        with pytest.raises(SyncFailedError, match=r"f\.sqlite-wal"):
+            insert(file, 2)
+    with pytest.raises(SyncFailedError):
+        insert(file, 3)
+    assert read(file, "SELECT count(*) FROM rows WHERE number=3") == 0
+    file.close()
+
+
+def test_a_log_that_is_gone_was_moved_to_the_database(tmp_path: Path) -> None:
+    sync = GroupSync(tmp_path / "none-wal")
+    sync.wait(sync.appended())

@@ -1,5 +1,6 @@
 """``stagedoor up``: the server in the foreground."""
 
+import gc
 import time
 from typing import Any
 
@@ -36,6 +37,8 @@ def command(**flags: Any) -> None:
     """Start the server in the foreground. Ctrl-C ends it; its state stays in the data directory."""
     started_s = time.perf_counter()
     settings = settings_from(**flags)
+    # Until ``app`` has warmed up: the collector would walk through all that is being loaded, again and again.
+    gc.disable()
     from stagedoor import app
 
     def ready(server: app.Running) -> None:

@@ -29,6 +29,7 @@ from stagedoor.services.lambda_ import code_links
 from stagedoor.services.permissions import RefusedError
 from stagedoor.services.s3 import integrity, objects
 from stagedoor.services.sagemaker_runtime import data_path
+from stagedoor.store import checksums
 from stagedoor.wire import answers, errors, models, parse, routes, services, validate
 from stagedoor.wire.requests import WireRequest
 
@@ -84,6 +85,7 @@ class SignedListener:
         for name in registry.MODULES:
             models.service(name)
             registry.operations(name)
+        checksums.load()
 
     async def handle(self, request: Request) -> Response:
         """One request, one response; whatever goes wrong is an answer in the caller's protocol."""

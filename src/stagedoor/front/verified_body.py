@@ -2,10 +2,14 @@
 
 It is a ``http.message.Body``. Whoever reads it to the end without an error has read exactly what was signed; whoever stores
 it commits only then. ``trailers`` are those of an ``aws-chunked`` body, complete after the last piece.
+
+Hashing takes a millisecond for each megabyte or two, which the event loop has not got: who reads much takes the pieces as they
+``arrive``, and calls ``unseal`` for them and ``check_end`` after them in a thread.
 """
 
+import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 from stagedoor.authz.chunked import ChunkDecoder, ChunkedError, ChunkedReason
@@ -19,6 +23,7 @@ _CODES: Final = {
     ChunkedReason.SIGNATURE: ("SignatureDoesNotMatch", 403),
     ChunkedReason.TRAILER: ("MalformedTrailerError", 400),
 }
+_HASH_IN_THREAD_BYTES: Final = 64 * 1024
 
 
 class VerifiedBody:
@@ -34,6 +39,7 @@ class VerifiedBody:
     ) -> None:
         self._body = body
         self._sha256 = sha256
+        self._digest = hashlib.sha256()
         self._decoder = decoder
         self._decoded_length = decoded_length
 
@@ -52,43 +58,68 @@ class VerifiedBody:
         announced = self.content_length
         if announced is not None and announced > limit_bytes:
             raise BodyTooLargeError(f"{announced} bytes where {limit_bytes} are allowed")
-        pieces: list[bytes] = []
+        arrived: list[bytes] = []
         size = 0
-        async for piece in self:
-            size += len(piece)
-            if size > limit_bytes:
+        async for data in self._body:
+            size += len(data)
+            # What is around the pieces of a chunked body counts too: it is no more than they are.
+            if size > (limit_bytes if self._decoder is None else 2 * limit_bytes + _HASH_IN_THREAD_BYTES):
                 raise BodyTooLargeError(f"more than {limit_bytes} bytes")
-            pieces.append(piece)
+            arrived.append(data)
+        if size > _HASH_IN_THREAD_BYTES:
+            whole = await asyncio.to_thread(self._opened, arrived)
+        else:
+            whole = self._opened(arrived)
+        if len(whole) > limit_bytes:
+            raise BodyTooLargeError(f"more than {limit_bytes} bytes")
+        return whole
+
+    def _opened(self, arrived: Sequence[bytes]) -> bytes:
+        pieces = [piece for data in arrived for piece in self.unseal(data)]
+        self.check_end()
         return b"".join(pieces)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """The decoded pieces. AwsError in the place of the end when the body is not what was signed."""
-        if self._decoder is not None:
-            async for piece in self._decoded(self._decoder):
+        async for data in self._body:
+            for piece in self.unseal(data):
                 yield piece
-            return
-        digest = hashlib.sha256()
-        async for piece in self._body:
-            if self._sha256 is not None:
-                digest.update(piece)
-            yield piece
-        if self._sha256 is not None and digest.hexdigest() != self._sha256:
+        self.check_end()
+
+    def arriving(self) -> AsyncIterator[bytes]:
+        """The pieces as they arrive, for ``unseal``."""
+        return aiter(self._body)
+
+    def unseal(self, data: bytes) -> Sequence[bytes]:
+        """What the next piece decodes to; hashes it. AwsError when it is not what was signed. One thread at a time."""
+        if self._decoder is not None:
+            try:
+                return self._decoder.feed(data)
+            except ChunkedError as error:
+                raise _refusal(error) from error
+        if self._sha256 is not None:
+            self._digest.update(data)
+        return (data,)
+
+    def check_end(self) -> None:
+        """AwsError unless what was unsealed is the whole body, and what was signed."""
+        if self._decoder is not None:
+            try:
+                self._decoder.finish()
+            except ChunkedError as error:
+                raise _refusal(error) from error
+        elif self._sha256 is not None and self._digest.hexdigest() != self._sha256:
             raise AwsError(
                 "XAmzContentSHA256Mismatch",
                 "The provided 'x-amz-content-sha256' header does not match what was computed.",
                 status=400,
                 members={
                     "ClientComputedContentSHA256": self._sha256,
-                    "S3ComputedContentSHA256": digest.hexdigest(),
+                    "S3ComputedContentSHA256": self._digest.hexdigest(),
                 },
             )
 
-    async def _decoded(self, decoder: ChunkDecoder) -> AsyncIterator[bytes]:
-        try:
-            async for data in self._body:
-                for piece in decoder.feed(data):
-                    yield piece
-            decoder.finish()
-        except ChunkedError as error:
-            code, status = _CODES[error.reason]
-            raise AwsError(code, error.message, status=status) from error
+
+def _refusal(error: ChunkedError) -> AwsError:
+    code, status = _CODES[error.reason]
+    return AwsError(code, error.message, status=status)

@@ -8,9 +8,14 @@ import base64
 import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
-from awscrt import checksums as crt  # pyright: ignore[reportMissingTypeStubs]
+
+def _crt() -> Any:
+    """Awscrt's module, when it is first needed: the server starts without it."""
+    from awscrt import checksums
+
+    return checksums
 
 
 class Digest(Protocol):
@@ -21,12 +26,14 @@ class Digest(Protocol):
     def digest(self) -> bytes: ...
 
 
-_CrcFunction = Callable[[bytes, int], int]
+def load() -> None:
+    """Load what the first checksum would wait for."""
+    _crt()
 
 
 class _Crc:
-    def __init__(self, function: _CrcFunction, size: int) -> None:
-        self._function = function
+    def __init__(self, name: str, size: int) -> None:
+        self._function: Callable[[bytes, int], int] = getattr(_crt(), name)
         self._size = size
         self._value = 0
 
@@ -82,17 +89,21 @@ class Algorithm:
         return f"{encoded(digest)}-{count}"
 
 
-def _crc(name: str, size: int, function: _CrcFunction, combine: Callable[[int, int, int], int]) -> Algorithm:
-    composite = name != "CRC64NVME"
-    return Algorithm(name, size, True, composite, lambda: _Crc(function, size), combine)
+def _crc(name: str, size: int) -> Algorithm:
+    function = name.lower()
+
+    def combine(first: int, second: int, second_bytes: int) -> int:
+        return getattr(_crt(), f"combine_{function}")(first, second, second_bytes)
+
+    return Algorithm(name, size, True, name != "CRC64NVME", lambda: _Crc(function, size), combine)
 
 
 ALGORITHMS: Final[dict[str, Algorithm]] = {
     algorithm.name: algorithm
     for algorithm in (
-        _crc("CRC32", 4, crt.crc32, crt.combine_crc32),
-        _crc("CRC32C", 4, crt.crc32c, crt.combine_crc32c),
-        _crc("CRC64NVME", 8, crt.crc64nvme, crt.combine_crc64nvme),
+        _crc("CRC32", 4),
+        _crc("CRC32C", 4),
+        _crc("CRC64NVME", 8),
         Algorithm("SHA1", 20, False, True, lambda: hashlib.sha1(usedforsecurity=False)),
         Algorithm("SHA256", 32, False, True, hashlib.sha256),
     )
@@ -114,4 +125,4 @@ def encoded(digest: Digest) -> str:
 
 def block_checksum(data: bytes, value: int = 0) -> int:
     """The checksum that guards stored bytes against a decaying disk: CRC32C, going on from ``value``."""
-    return crt.crc32c(data, value)
+    return _crt().crc32c(data, value)

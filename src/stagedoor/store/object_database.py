@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import orjson
 
-from stagedoor.store.contents import Content
+from stagedoor.store.contents import Content, is_small
 from stagedoor.store.sqlite_file import SqliteFile
 
 _SCHEMA = """
@@ -60,6 +60,12 @@ CREATE TABLE IF NOT EXISTS s3_contents (
     block_checksums BLOB NOT NULL
 );
 
+-- The bytes of those contents that have no file.
+CREATE TABLE IF NOT EXISTS s3_small_contents (
+    id TEXT PRIMARY KEY,
+    data BLOB NOT NULL
+);
+
 -- The parts a version was completed from, for GetObjectAttributes and reads by part number.
 CREATE TABLE IF NOT EXISTS s3_parts (
     sequence INTEGER NOT NULL,
@@ -90,6 +96,12 @@ CREATE TABLE IF NOT EXISTS s3_upload_parts (
     UNIQUE (upload_id, number)
 );
 """
+
+_CONTENT = "SELECT id, size_bytes, block_checksums FROM s3_contents WHERE id=?"
+_SMALL_CONTENT = (
+    "SELECT s3_contents.id, size_bytes, block_checksums, data FROM s3_contents JOIN s3_small_contents USING (id)"
+    " WHERE s3_contents.id=?"
+)
 
 
 class Segment(NamedTuple):
@@ -130,10 +142,16 @@ class WriteTransaction:
 
     def add_contents(self, contents: Iterable[Content]) -> None:
         """Note newly written contents; they need a segment in the same transaction."""
-        self.connection.executemany(
-            "INSERT OR IGNORE INTO s3_contents VALUES (?,?,?)",
-            ((content.id, content.size_bytes, content.block_checksums) for content in contents if content.id),
-        )
+        for content in contents:
+            if content.id:
+                self.connection.execute(
+                    "INSERT OR IGNORE INTO s3_contents VALUES (?,?,?)",
+                    (content.id, content.size_bytes, content.block_checksums),
+                )
+            if content.data is not None:
+                self.connection.execute(
+                    "INSERT OR IGNORE INTO s3_small_contents VALUES (?,?)", (content.id, content.data)
+                )
 
     def add_segments(self, owner: int, segments: Iterable[Segment]) -> None:
         """Give ``owner`` its bytes, in order."""
@@ -156,6 +174,8 @@ class WriteTransaction:
                 "SELECT 1 FROM s3_segments WHERE content_id=? LIMIT 1", (content_id,)
             ).fetchone():
                 self.connection.execute("DELETE FROM s3_contents WHERE id=?", (content_id,))
+                if is_small(content_id):
+                    self.connection.execute("DELETE FROM s3_small_contents WHERE id=?", (content_id,))
                 orphans.append(content_id)
         return orphans
 
@@ -179,11 +199,19 @@ def contents_of(connection: sqlite3.Connection, segments: Iterable[Segment]) -> 
     for segment in segments:
         if segment.content_id not in found:
             row = connection.execute(
-                "SELECT id, size_bytes, block_checksums FROM s3_contents WHERE id=?", (segment.content_id,)
+                _SMALL_CONTENT if is_small(segment.content_id) else _CONTENT, (segment.content_id,)
             ).fetchone()
             if row:
                 found[segment.content_id] = Content(*row)
     return found
+
+
+def missing(connection: sqlite3.Connection, segments: Iterable[Segment]) -> str | None:
+    """The id of a content behind ``segments`` that is gone; None when all are there."""
+    for content_id in {segment.content_id for segment in segments}:
+        if not connection.execute("SELECT 1 FROM s3_contents WHERE id=?", (content_id,)).fetchone():
+            return content_id
+    return None
 
 
 def packed(document: object) -> bytes:

@@ -27,6 +27,7 @@ from stagedoor.store.object_database import (
     Segment,
     WriteTransaction,
     contents_of,
+    missing,
     packed,
     segments_of,
 )
@@ -301,10 +302,9 @@ class ObjectRows:
         current = object_listing.latest(connection, bucket_name, key)
         check(None if current is None or current.delete_marker else current)
         transaction.add_contents(new.contents)
-        found = contents_of(connection, new.segments)
-        for segment in new.segments:
-            if segment.content_id not in found:
-                raise ContentGoneError(segment.content_id)
+        gone = missing(connection, new.segments)
+        if gone is not None:
+            raise ContentGoneError(gone)
         row = _insert_version(transaction, bucket, key, new, current, delete_marker=False)
         transaction.add_segments(row.sequence, new.segments)
         connection.executemany(

@@ -10,8 +10,7 @@ where AWS has one, times as epoch seconds.
 
 import contextlib
 import sqlite3
-import threading
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -84,6 +83,16 @@ class Reader(Protocol):
         """
         ...
 
+    def by_creation(
+        self, kind: str, account_id: str, region: str, *, descending: bool, start: float | None = None
+    ) -> Iterator[Record]:
+        """Records of a kind of SageMaker's in the order of ``CreationTime``, from ``start`` on; read as they are asked for."""
+        ...
+
+    def spelt(self, kind: str, account_id: str, name: str) -> str | None:
+        """How the name of a global resource is spelt that is taken, whatever the case of its (ASCII) letters; None when it is free."""
+        ...
+
 
 class Transaction(Reader, Protocol):
     """One atomic, durable change: everything in it is committed together when the ``with`` block ends well."""
@@ -134,6 +143,11 @@ CREATE TABLE IF NOT EXISTS records (
     document BLOB NOT NULL,
     PRIMARY KEY (kind, account_id, region, name)
 ) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS records_by_creation
+    ON records (kind, account_id, region, json_extract(CAST(document AS TEXT), '$.CreationTime'), name)
+    WHERE kind GLOB 'sagemaker.*';
+CREATE INDEX IF NOT EXISTS records_by_spelling ON records (kind, account_id, name COLLATE NOCASE)
+    WHERE kind GLOB 'iam.*';
 """
 
 _COLUMNS = "kind, account_id, region, name, revision, document"
@@ -166,8 +180,9 @@ def _list(
             conditions.append(f"{column}=?")
             values.append(value)
     if prefix:
-        conditions.append("name>=? AND substr(name,1,length(?))=?")
-        values += [prefix, prefix, prefix]
+        # The upper bound ends the walk through the index.
+        conditions.append("name>=? AND name<=? AND substr(name,1,length(?))=?")
+        values += [prefix, prefix + "\U0010ffff", prefix, prefix]
     if after:
         conditions.append("name>?")
         values.append(after)
@@ -177,10 +192,54 @@ def _list(
     return [_record(row) for row in connection.execute(sql, values)]
 
 
+_CREATED = "json_extract(CAST(document AS TEXT), '$.CreationTime')"
+# What a page of a list needs mostly, and what it may need when filters drop most.
+_FIRST_CHUNK, _LARGEST_CHUNK = 32, 512
+
+
+def _by_creation(
+    reading: Callable[[], contextlib.AbstractContextManager[sqlite3.Connection]],
+    kind: str,
+    account_id: str,
+    region: str,
+    descending: bool,
+    start: float | None,
+) -> Iterator[Record]:
+    order, beyond = ("DESC", "<") if descending else ("ASC", ">")
+    scope = "kind=? AND kind GLOB 'sagemaker.*' AND account_id=? AND region=?"
+    sql = f"SELECT {_COLUMNS}, {_CREATED} FROM records WHERE {scope} AND "  # noqa: S608 - constants only
+    ending = f" ORDER BY {_CREATED} {order}, name {order} LIMIT ?"
+    condition, values = f"{_CREATED} IS NOT NULL", list[Any]()
+    if start is not None:
+        condition, values = f"{_CREATED} {beyond}= ?", [start]
+    limit = _FIRST_CHUNK
+    while True:
+        with reading() as connection:
+            rows = connection.execute(
+                sql + condition + ending, (kind, account_id, region, *values, limit)
+            ).fetchall()
+        for row in rows:
+            yield _record(row[:6])
+        if len(rows) < limit:
+            return
+        condition, values = f"({_CREATED}, name) {beyond} (?, ?)", [rows[-1][6], rows[-1][3]]
+        limit = min(_LARGEST_CHUNK, limit * 4)
+
+
+def _spelt(connection: sqlite3.Connection, kind: str, account_id: str, name: str) -> str | None:
+    row = connection.execute(
+        "SELECT name FROM records WHERE kind=? AND kind GLOB 'iam.*' AND account_id=? AND name=? COLLATE NOCASE",
+        (kind, account_id, name),
+    ).fetchone()
+    return row[0] if row else None
+
+
 class _SqliteTransaction:
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    """``touched`` gets the keys of all that is written."""
+
+    def __init__(self, connection: sqlite3.Connection, touched: set[Key]) -> None:
         self._connection = connection
-        self.touched: set[Key] = set()
+        self._touched = touched
 
     def get(self, key: Key) -> Record | None:
         return _get(self._connection, key)
@@ -197,6 +256,15 @@ class _SqliteTransaction:
     ) -> list[Record]:
         return _list(self._connection, kind, account_id, region, prefix, after, limit)
 
+    def by_creation(
+        self, kind: str, account_id: str, region: str, *, descending: bool, start: float | None = None
+    ) -> Iterator[Record]:
+        own = contextlib.nullcontext(self._connection)
+        return _by_creation(lambda: own, kind, account_id, region, descending, start)
+
+    def spelt(self, kind: str, account_id: str, name: str) -> str | None:
+        return _spelt(self._connection, kind, account_id, name)
+
     def insert(self, key: Key, document: Mapping[str, Any]) -> Record:
         record = Record(key, dict(document), 1)
         try:
@@ -206,7 +274,7 @@ class _SqliteTransaction:
             )
         except sqlite3.IntegrityError as error:
             raise AlreadyExistsError(key) from error
-        self.touched.add(key)
+        self._touched.add(key)
         return record
 
     def put(self, key: Key, document: Mapping[str, Any], *, expect: int | None = None) -> Record:
@@ -219,7 +287,7 @@ class _SqliteTransaction:
             f"INSERT OR REPLACE INTO records ({_COLUMNS}) VALUES (?,?,?,?,?,?)",  # noqa: S608 - constants only
             (*key, record.revision, orjson.dumps(record.document)),
         )
-        self.touched.add(key)
+        self._touched.add(key)
         return record
 
     def delete(self, key: Key) -> bool:
@@ -227,19 +295,19 @@ class _SqliteTransaction:
             "DELETE FROM records WHERE kind=? AND account_id=? AND region=? AND name=?", key
         )
         if cursor.rowcount:
-            self.touched.add(key)
+            self._touched.add(key)
         return bool(cursor.rowcount)
 
 
 class SqliteRecords:
-    """``Records`` in one SQLite file: WAL, ``synchronous=FULL`` (a commit is on the disk when it returns).
+    """``Records`` in one SQLite file. A transaction is on the disk when its block has ended (see ``store.sqlite_file``).
 
-    One connection per reading thread, one for the writer behind a lock.
+    One connection per reading thread, one for the writer behind a lock. Others see a change as soon as it is committed, a moment before
+    it is durable: whoever acts on it ends with the same loss of power that could undo it.
     """
 
     def __init__(self, path: Path) -> None:
         self._file = SqliteFile(path, _SCHEMA, synchronous="FULL")
-        self._in_order = threading.RLock()
         self._listeners: list[tuple[str, Listener]] = []
 
     def get(self, key: Key) -> Record | None:
@@ -259,14 +327,21 @@ class SqliteRecords:
         with self._file.reading() as connection:
             return _list(connection, kind, account_id, region, prefix, after, limit)
 
+    def by_creation(
+        self, kind: str, account_id: str, region: str, *, descending: bool, start: float | None = None
+    ) -> Iterator[Record]:
+        return _by_creation(self._file.reading, kind, account_id, region, descending, start)
+
+    def spelt(self, kind: str, account_id: str, name: str) -> str | None:
+        with self._file.reading() as connection:
+            return _spelt(connection, kind, account_id, name)
+
     @contextlib.contextmanager
     def transaction(self) -> Generator[Transaction]:
+        touched: set[Key] = set()
         # Listeners run before the next writer's turn, so that they see commits in order.
-        with self._in_order:
-            with self._file.writing() as connection:
-                transaction = _SqliteTransaction(connection)
-                yield transaction
-            self._notify(frozenset(transaction.touched))
+        with self._file.writing(lambda: self._notify(frozenset(touched))) as connection:
+            yield _SqliteTransaction(connection, touched)
 
     def _notify(self, keys: frozenset[Key]) -> None:
         for prefix, listener in self._listeners:

@@ -19,7 +19,7 @@ from stagedoor.store.object_database import (
     ObjectDatabase,
     Segment,
     WriteTransaction,
-    contents_of,
+    missing,
     packed,
     segments_of,
 )
@@ -157,10 +157,9 @@ class UploadRows:
             connection = transaction.connection
             _find(connection, upload.bucket, upload.key, upload.upload_id)
             transaction.add_contents(contents)
-            found = contents_of(connection, segments)
-            for segment in segments:
-                if segment.content_id not in found:
-                    raise ContentGoneError(segment.content_id)
+            gone = missing(connection, segments)
+            if gone is not None:
+                raise ContentGoneError(gone)
             old = connection.execute(
                 "SELECT id FROM s3_upload_parts WHERE upload_id=? AND number=?",
                 (upload.upload_id, part.number),

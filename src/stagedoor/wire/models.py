@@ -4,11 +4,15 @@ Everything else in ``wire`` is driven by what this module returns. Importing ``b
 a second, so it happens with the first ``service()`` call, not with the import of this package. The model file is read
 directly: botocore's own loader would look into several folders and merge client-side extras. Those extras (they make
 S3's ``Expires`` header a timestamp) are left out on purpose: S3 keeps that header as the text it was given.
+
+Most shapes are never asked for. So each is kept as the JSON text it came as, without its documentation, and read when a request
+first needs it: parsed, all of them together would be the largest part of a resting server's memory.
 """
 
 import gzip
 import importlib.util
 import re
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,14 +25,55 @@ if TYPE_CHECKING:
 _SERVICE_NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 
 
-class Service:
-    """One service: a thin wrapper of botocore's ``ServiceModel``."""
+class _Shapes(Mapping[str, dict[str, Any]]):
+    """The shapes of a service by name: one text, and where each begins and ends in it."""
 
-    def __init__(self, model: "ServiceModel", faults: frozenset[str] = frozenset()) -> None:
+    def __init__(self, shapes: Mapping[str, dict[str, Any]]) -> None:
+        pieces: list[bytes] = []
+        self._places: dict[str, tuple[int, int]] = {}
+        begin = 0
+        for name, shape in shapes.items():
+            piece = orjson.dumps(_without_documentation(shape))
+            pieces.append(piece)
+            self._places[name] = (begin, begin + len(piece))
+            begin += len(piece)
+        self._text = b"".join(pieces)
+
+    def __getitem__(self, name: str) -> dict[str, Any]:
+        begin, end = self._places[name]
+        return orjson.loads(memoryview(self._text)[begin:end])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+
+def _without_documentation(shape: dict[str, Any]) -> dict[str, Any]:
+    """The shape itself, changed: nothing here reads what is for people."""
+    shape.pop("documentation", None)
+    for member in (
+        *shape.get("members", {}).values(),
+        *(shape.get(each) for each in ("member", "key", "value")),
+    ):
+        if member:
+            member.pop("documentation", None)
+    return shape
+
+
+class Service:
+    """One service: a thin wrapper of botocore's ``ServiceModel``.
+
+    ``faults`` are the names of the error shapes that are the server's fault (a trait botocore leaves out), ``errors`` those of all.
+    """
+
+    def __init__(
+        self, model: "ServiceModel", faults: frozenset[str] = frozenset(), errors: Sequence[str] = ()
+    ) -> None:
         self.model = model
-        self.faults = (
-            faults  # names of the error shapes that are the server's fault (a trait botocore leaves out)
-        )
+        self._errors = errors
+        self.faults = faults
         self.name: str = model.service_name
         metadata = model.metadata
         self.protocols: tuple[str, ...] = tuple(metadata.get("protocols") or (metadata["protocol"],))
@@ -50,7 +95,7 @@ class Service:
     @cached_property
     def errors(self) -> dict[str, Any]:
         """The shapes of all errors by their codes, and by their names where those differ."""
-        shapes: list[Any] = self.model.error_shapes
+        shapes: list[Any] = [self.model.shape_for(name) for name in self._errors]
         return {shape.name: shape for shape in shapes} | {shape.error_code: shape for shape in shapes}
 
     def operation(self, name: str) -> "OperationModel":
@@ -96,4 +141,9 @@ def from_description(description: dict[str, Any], name: str) -> Service:
 
     shapes: dict[str, dict[str, Any]] = description.get("shapes", {})
     faults = frozenset(shape_name for shape_name, shape in shapes.items() if shape.get("fault"))
-    return Service(ServiceModel(description, name), faults)
+    errors = [shape_name for shape_name, shape in shapes.items() if shape.get("exception")]
+    operations: dict[str, dict[str, Any]] = description.get("operations", {})
+    for operation in operations.values():
+        operation.pop("documentation", None)
+    kept = {name: value for name, value in description.items() if name not in ("shapes", "documentation")}
+    return Service(ServiceModel(kept | {"shapes": _Shapes(shapes)}, name), faults, errors)

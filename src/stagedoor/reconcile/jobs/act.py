@@ -17,7 +17,8 @@ from stagedoor.reconcile.jobs.plan import Job, Run, View, plan
 from stagedoor.reconcile.jobs.slots import JobSlots
 from stagedoor.reconcile.jobs.stop_signal import StopSignal
 from stagedoor.reconcile.loop import Underway
-from stagedoor.store.records import Document, Key, Records
+from stagedoor.store.record_mirror import RecordMirror
+from stagedoor.store.records import Document, Key, Record, Records
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +69,7 @@ class JobReconciler:
     def __init__(self, kind: JobKind, records: Records, slots: JobSlots, clock: Clock) -> None:
         self.wake: Callable[[], None] = lambda: None
         self._kind = kind
-        self._records = records
+        self._jobs = RecordMirror(records, kind.record_kind, self._job)
         self._slots = slots
         self._clock = clock
         self._running: dict[Key, _Running] = {}
@@ -135,18 +136,22 @@ class JobReconciler:
         self.wake()  # which is set after this object is made
 
     def _unended(self) -> list[Job]:
-        return [
-            Job(
-                record.key,
-                record.document[self._kind.status_member] == "Stopping",
-                record.document["CreationTime"],
-                self._kind.max_runtime_s(record.document),
-                demand.cores(record.document, self._slots.cores),
-                demand.max_wait_s(record.document),
-            )
-            for record in self._records.list(self._kind.record_kind)
-            if record.document[self._kind.status_member] in ("InProgress", "Stopping")
-        ]
+        self._jobs.catch_up()
+        return [job for _, job in sorted(self._jobs.found.items())]
+
+    def _job(self, record: Record) -> Job | None:
+        """What the plan must know of a job; None when it has ended."""
+        document = record.document
+        if document[self._kind.status_member] not in ("InProgress", "Stopping"):
+            return None
+        return Job(
+            record.key,
+            document[self._kind.status_member] == "Stopping",
+            document["CreationTime"],
+            self._kind.max_runtime_s(document),
+            demand.cores(document, self._slots.cores),
+            demand.max_wait_s(document),
+        )
 
     async def _run(self, key: Key, running: _Running) -> None:
         log.info("job runs", extra={"job": key.name, "kind": self.name})

@@ -22,6 +22,7 @@ from stagedoor.reconcile.tuning.plan import Plan, View, plan
 from stagedoor.reconcile.tuning.proposer import ProposalError, Proposer
 from stagedoor.reconcile.tuning.series import ObjectiveSeries
 from stagedoor.store.log_events import LogEvents
+from stagedoor.store.record_mirror import RecordMirror
 from stagedoor.store.records import Document, Key, Reader, Record, Records
 
 log = logging.getLogger(__name__)
@@ -51,6 +52,7 @@ class TuningReconciler:
     ) -> None:
         self.wake: Callable[[], None] = lambda: None
         self._records = records
+        self._unended = RecordMirror(records, KIND, _unended)
         self._clock = clock
         self._series = ObjectiveSeries(log_events)
         self._proposer = proposer or Proposer()
@@ -88,11 +90,8 @@ class TuningReconciler:
     # Looking; blocks ------------------------------------------------------------------------------------------------
 
     def _look(self) -> list[_Seen]:
-        return [
-            self._look_at(record)
-            for record in self._records.list(KIND)
-            if record.document["HyperParameterTuningJobStatus"] in ("InProgress", "Stopping")
-        ]
+        self._unended.catch_up()
+        return [self._look_at(record) for _, record in sorted(self._unended.found.items())]
 
     def _look_at(self, record: Record) -> _Seen:
         document, now = record.document, self._clock.now()
@@ -203,6 +202,10 @@ class TuningReconciler:
             if changed is not record.document:
                 transaction.put(key, changed)
             return changed
+
+
+def _unended(record: Record) -> Record | None:
+    return record if record.document["HyperParameterTuningJobStatus"] in ("InProgress", "Stopping") else None
 
 
 def _summaries(reader: Reader, record: Record) -> list[Summary]:

@@ -74,8 +74,7 @@ def refuse_service_linked(document: Mapping[str, Any]) -> None:
 
 def refuse_taken(transaction: Transaction, call: Call, kind: str, name: str, message: str) -> None:
     """EntityAlreadyExists when the name is taken: IAM compares names without regard to case."""
-    taken = (record.name for record in transaction.list(f"iam.{kind}", call.account_id))
-    if any(other.lower() == name.lower() for other in taken):
+    if transaction.spelt(f"iam.{kind}", call.account_id, name) is not None:
         raise AwsError("EntityAlreadyExists", message, status=409)
 
 

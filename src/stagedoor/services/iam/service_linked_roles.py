@@ -52,8 +52,7 @@ def create_service_linked_role(call: Call, request: dict[str, Any]) -> dict[str,
     if request.get("Description") is not None:
         document["Description"] = request["Description"]
     with call.house.records.transaction() as transaction:
-        taken = (record.name for record in transaction.list("iam.role", call.account_id))
-        if any(other.lower() == name.lower() for other in taken):
+        if transaction.spelt("iam.role", call.account_id, name) is not None:
             raise entities.invalid_input(
                 f"Service role name {name} has been taken in this account, please try a different suffix."
             )

@@ -18,11 +18,11 @@ from stagedoor.services.lambda_.naming import (
     requested_function,
     unqualified_function,
 )
-from stagedoor.services.lambda_.pages import page
+from stagedoor.services.lambda_.pages import marker, page, page_size
 from stagedoor.services.lambda_.tags import check_tags
 from stagedoor.services.lambda_.versions import publish
 from stagedoor.store.function_packages import Package, PackageError
-from stagedoor.store.records import AlreadyExistsError, Document, Transaction
+from stagedoor.store.records import AlreadyExistsError, Document, Key, Record, Transaction
 
 _MAX_ZIP_BYTES = 52_428_800
 
@@ -152,7 +152,7 @@ def list_functions(call: Call, request: dict[str, Any]) -> dict[str, Any]:
     records = call.house.records
     every_version = request.get("FunctionVersion") == "ALL"
     found: list[Document] = []
-    for record in records.list(FUNCTION_KIND, call.account_id, call.region):
+    for record in _page_of_functions(call, request, every_version):
         ref = FunctionRef(call.account_id, call.region, record.name)
         configured = [record.document["Configuration"]]
         if every_version:
@@ -162,6 +162,20 @@ def list_functions(call: Call, request: dict[str, Any]) -> dict[str, Any]:
             )
         found += [stored.answered(one, ref, qualified=every_version) for one in configured]
     return page("Functions", found, request)
+
+
+def _page_of_functions(call: Call, request: dict[str, Any], every_version: bool) -> list[Record]:
+    """What a page can show, and one more. With all versions it may begin among those of the last function before it."""
+    last = marker(request)
+    name = last.partition(":function:")[2].partition(":")[0]
+    records = call.house.records
+    found = records.list(
+        FUNCTION_KIND, call.account_id, call.region, after=name, limit=page_size(request) + 1
+    )
+    if name and every_version:
+        begun = records.get(Key(FUNCTION_KIND, call.account_id, call.region, name))
+        found = [begun, *found] if begun is not None else found
+    return found
 
 
 def update_function_code(call: Call, request: dict[str, Any]) -> dict[str, Any]:

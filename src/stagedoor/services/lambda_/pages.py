@@ -15,20 +15,30 @@ def page(member: str, found: list[Document], request: Mapping[str, Any]) -> dict
     repeat and lose nothing.
     """
     start = 0
-    if marker := request.get("Marker"):
-        last = _read(marker)
+    if last := marker(request):
         behind = [index for index, item in enumerate(found) if _name(item) == last]
         start = (
             behind[0] + 1
             if behind
             else next((i for i, item in enumerate(found) if _name(item) > last), len(found))
         )
-    size = min(request.get("MaxItems", _MAX_ITEMS), _MAX_ITEMS)
+    size = page_size(request)
     shown = found[start : start + size]
     answer: dict[str, Any] = {member: shown}
     if shown and start + size < len(found):
         answer["NextMarker"] = base64.urlsafe_b64encode(_name(shown[-1]).encode()).decode()
     return answer
+
+
+def page_size(request: Mapping[str, Any]) -> int:
+    """The most items on a page."""
+    return min(request.get("MaxItems", _MAX_ITEMS), _MAX_ITEMS)
+
+
+def marker(request: Mapping[str, Any]) -> str:
+    """The ARN behind which the page begins; empty for the first one."""
+    given = request.get("Marker")
+    return _read(given) if given else ""
 
 
 def _name(item: Document) -> str:

@@ -1,16 +1,16 @@
 """PutObject, GetObject, HeadObject: one object in, out, and described."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from stagedoor.domain.errors import AwsError
 from stagedoor.services.call import Call
 from stagedoor.services.s3 import errors, integrity, object_headers, preconditions, ranges
 from stagedoor.services.s3.lookup import as_s3_errors, bucket_of, check_key, object_of, shown_version
-from stagedoor.services.s3.receiving import receive
+from stagedoor.services.s3.receiving import Received, receive, receive_arrived, small_body
 from stagedoor.services.s3.sending import ObjectBytes, object_bytes
-from stagedoor.store.checksums import DEFAULT
+from stagedoor.store import checksums
 from stagedoor.store.object_rows import Bucket, NewObject, ObjectRow, whole
 from stagedoor.store.objects_io import ObjectChangedError
 
@@ -19,51 +19,76 @@ _Answer = dict[str, Any]
 _READ_ATTEMPTS: Final = 5
 
 
+class _Target(NamedTuple):
+    """Where a PutObject goes, and what is known of the object before its bytes."""
+
+    bucket: Bucket
+    attributes: dict[str, Any]
+    storage_class: str
+    claim: integrity.Announced
+    algorithm: checksums.Algorithm
+
+
 async def put_object(call: Call, request: dict[str, Any]) -> _Answer:
     """Store the body as the current object under the key."""
-
-    def prepare() -> tuple[Bucket, dict[str, Any], str]:
-        bucket = bucket_of(call, request)
-        check_key(request["Key"])
-        object_headers.refuse_unbuilt(request)
-        object_headers.refuse_acl(request)
-        preconditions.check_write_headers(request)
-        return bucket, object_headers.attributes_of(request, bucket), object_headers.storage_class_of(request)
-
-    bucket, attributes, storage_class = await asyncio.to_thread(prepare)
-    claim = integrity.announced(request, _headers(call))
-    algorithm = claim.algorithm or DEFAULT
+    body = request.get("Body")
+    arrived = await small_body(body)
+    if arrived is not None:
+        return await asyncio.to_thread(_put_arrived, call, request, arrived)
+    target = await asyncio.to_thread(_target, call, request)
     with as_s3_errors(request):
-        received = await receive(call.house.contents, request.get("Body"), claim, [algorithm.name])
-    value = received.checksums[algorithm.name]
-    attributes["Checksum"] = {"algorithm": algorithm.name, "type": "FULL_OBJECT", "value": value}
+        received = await receive(call.house.contents, body, target.claim, [target.algorithm.name])
+    return await asyncio.to_thread(_keep, call, request, target, received)
 
-    def commit() -> ObjectRow:
-        new = NewObject(
-            size_bytes=received.size_bytes,
-            etag=received.md5.hex(),
-            last_modified=call.now,
-            segments=whole([received.content]),
-            contents=[received.content],
-            attributes=attributes,
-            storage_class=storage_class,
+
+def _put_arrived(call: Call, request: dict[str, Any], arrived: Sequence[bytes]) -> _Answer:
+    target = _target(call, request)
+    with as_s3_errors(request):
+        received = receive_arrived(
+            call.house.contents, request.get("Body"), arrived, target.claim, [target.algorithm.name]
         )
-        try:
-            with as_s3_errors(request):
-                return call.house.objects.put(
-                    bucket.name,
-                    request["Key"],
-                    new,
-                    lambda current: preconditions.check_write(request, current),
-                )
-        except BaseException:
-            call.house.contents.delete([received.content.id])
-            raise
+    return _keep(call, request, target, received)
 
-    row = await asyncio.to_thread(commit)
+
+def _target(call: Call, request: dict[str, Any]) -> _Target:
+    bucket = bucket_of(call, request)
+    check_key(request["Key"])
+    object_headers.refuse_unbuilt(request)
+    object_headers.refuse_acl(request)
+    preconditions.check_write_headers(request)
+    attributes = object_headers.attributes_of(request, bucket)
+    storage_class = object_headers.storage_class_of(request)
+    claim = integrity.announced(request, _headers(call))
+    return _Target(bucket, attributes, storage_class, claim, claim.algorithm or checksums.DEFAULT)
+
+
+def _keep(call: Call, request: dict[str, Any], target: _Target, received: Received) -> _Answer:
+    """Commit the row of an object whose bytes are stored."""
+    name = target.algorithm.name
+    checksum = {"algorithm": name, "type": "FULL_OBJECT", "value": received.checksums[name]}
+    new = NewObject(
+        size_bytes=received.size_bytes,
+        etag=received.md5.hex(),
+        last_modified=call.now,
+        segments=whole([received.content]),
+        contents=[received.content],
+        attributes={**target.attributes, "Checksum": checksum},
+        storage_class=target.storage_class,
+    )
+    try:
+        with as_s3_errors(request):
+            row = call.house.objects.put(
+                target.bucket.name,
+                request["Key"],
+                new,
+                lambda current: preconditions.check_write(request, current),
+            )
+    except BaseException:
+        call.house.contents.delete([received.content.id])
+        raise
     return {
         "ETag": f'"{row.etag}"',
-        "VersionId": shown_version(bucket, row),
+        "VersionId": shown_version(target.bucket, row),
         **object_headers.encryption_members(row),
         **object_headers.checksum_answer(row),
     }

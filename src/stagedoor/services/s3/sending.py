@@ -5,6 +5,8 @@ is an error answer; damage further in raises out of the iteration, and the conne
 """
 
 import asyncio
+import itertools
+from collections import deque
 from collections.abc import AsyncIterator, Iterator
 
 from stagedoor.services.call import House
@@ -14,6 +16,8 @@ from stagedoor.store.object_rows import ObjectRow
 from stagedoor.store.objects_io import Reading
 
 SMALL_BYTES = BLOCK_BYTES
+# Read and checked by one visit to a thread: a MiB.
+_BLOCKS_AT_ONCE = 4
 
 
 class ObjectBytes(AsyncIterator[bytes]):
@@ -21,20 +25,22 @@ class ObjectBytes(AsyncIterator[bytes]):
 
     def __init__(self, held: Reading, first: bytes, rest: Iterator[bytes]) -> None:
         self._held = held
-        self._next: bytes | None = first
+        self._read = deque((first,))
         self._rest = rest
 
     def __aiter__(self) -> "ObjectBytes":
         return self
 
     async def __anext__(self) -> bytes:
-        piece, self._next = self._next, None
-        if piece is None:
-            piece = await asyncio.to_thread(next, self._rest, None)
-        if piece is None:
+        if not self._read:
+            self._read.extend(await asyncio.to_thread(self._more))
+        if not self._read:
             self._held.release()
             raise StopAsyncIteration
-        return piece
+        return self._read.popleft()
+
+    def _more(self) -> list[bytes]:
+        return list(itertools.islice(self._rest, _BLOCKS_AT_ONCE))
 
     async def aclose(self) -> None:
         """Let go of the object."""

@@ -84,13 +84,8 @@ def describe_endpoint_config(call: Call, request: dict[str, Any]) -> Answer:
 
 def list_endpoint_configs(call: Call, request: dict[str, Any]) -> Answer:
     """ListEndpointConfigs, newest first unless told otherwise."""
-    summaries = [
-        {
-            member: record.document[member]
-            for member in ("EndpointConfigName", "EndpointConfigArn", "CreationTime")
-        }
-        for record in call.house.records.list(ENDPOINT_CONFIG.kind, call.account_id, call.region)
-    ]
+    summarise = paging.members("EndpointConfigName", "EndpointConfigArn", "CreationTime")
+    summaries = paging.ByCreation(call, ENDPOINT_CONFIG.kind, summarise)
     return paging.answer(request, summaries, member="EndpointConfigs", name_member="EndpointConfigName")
 
 

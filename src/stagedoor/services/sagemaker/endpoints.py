@@ -54,11 +54,10 @@ def describe_endpoint(call: Call, request: dict[str, Any]) -> Answer:
 
 def list_endpoints(call: Call, request: dict[str, Any]) -> Answer:
     """ListEndpoints, newest first unless told otherwise."""
-    members = ("EndpointName", "EndpointArn", "CreationTime", "LastModifiedTime", "EndpointStatus")
-    summaries = [
-        {member: record.document[member] for member in members}
-        for record in call.house.records.list(ENDPOINT.kind, call.account_id, call.region)
-    ]
+    summarise = paging.members(
+        "EndpointName", "EndpointArn", "CreationTime", "LastModifiedTime", "EndpointStatus"
+    )
+    summaries = paging.ByCreation(call, ENDPOINT.kind, summarise)
     return paging.answer(
         request, summaries, member="Endpoints", name_member="EndpointName", status_member="EndpointStatus"
     )

@@ -24,11 +24,10 @@ def describe_experiment(call: Call, request: dict[str, Any]) -> Answer:
 
 def list_experiments(call: Call, request: dict[str, Any]) -> Answer:
     """ListExperiments, newest first unless told otherwise."""
-    members = ("ExperimentArn", "ExperimentName", "DisplayName", "CreationTime", "LastModifiedTime")
-    summaries = [
-        {member: record.document[member] for member in members}
-        for record in call.house.records.list(EXPERIMENT.kind, call.account_id, call.region)
-    ]
+    summarise = paging.members(
+        "ExperimentArn", "ExperimentName", "DisplayName", "CreationTime", "LastModifiedTime"
+    )
+    summaries = paging.ByCreation(call, EXPERIMENT.kind, summarise)
     return paging.answer(
         experiment_names.by_creation(request),
         summaries,

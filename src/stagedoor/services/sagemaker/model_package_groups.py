@@ -58,17 +58,14 @@ def list_model_package_groups(call: Call, request: dict[str, Any]) -> Answer:
         raise validation(
             "CrossAccountFilterOption CrossAccount is not supported by this release of stagedoor."
         )
-    members = (
+    summarise = paging.members(
         "ModelPackageGroupName",
         "ModelPackageGroupArn",
         "ModelPackageGroupDescription",
         "CreationTime",
         "ModelPackageGroupStatus",
     )
-    summaries = [
-        {member: record.document[member] for member in members if member in record.document}
-        for record in call.house.records.list(MODEL_PACKAGE_GROUP.kind, call.account_id, call.region)
-    ]
+    summaries = paging.ByCreation(call, MODEL_PACKAGE_GROUP.kind, summarise)
     return paging.answer(
         request,
         summaries,

@@ -101,10 +101,8 @@ def describe_model(call: Call, request: dict[str, Any]) -> Answer:
 
 def list_models(call: Call, request: dict[str, Any]) -> Answer:
     """ListModels, newest first unless told otherwise."""
-    summaries = [
-        {member: record.document[member] for member in ("ModelName", "ModelArn", "CreationTime")}
-        for record in call.house.records.list(MODEL.kind, call.account_id, call.region)
-    ]
+    summarise = paging.members("ModelName", "ModelArn", "CreationTime")
+    summaries = paging.ByCreation(call, MODEL.kind, summarise)
     return paging.answer(request, summaries, member="Models", name_member="ModelName")
 
 

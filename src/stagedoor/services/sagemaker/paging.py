@@ -8,12 +8,14 @@ import base64
 import binascii
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import orjson
 
+from stagedoor.services.call import Call
 from stagedoor.services.sagemaker.names import validation
+from stagedoor.store.records import Document
 
 _PAGE_LENGTH = 10
 _QUESTION = (
@@ -28,6 +30,31 @@ _QUESTION = (
 )
 
 Summary = dict[str, Any]
+
+
+class ByCreation:
+    """The summaries of a kind's records, in whatever order; and in that of their creation, without reading all of them."""
+
+    def __init__(self, call: Call, kind: str, summarise: Callable[[Document], Summary]) -> None:
+        self._call = call
+        self._kind = kind
+        self._summarise = summarise
+
+    def __iter__(self) -> Iterator[Summary]:
+        records = self._call.house.records.list(self._kind, self._call.account_id, self._call.region)
+        return (self._summarise(record.document) for record in records)
+
+    def ordered(self, *, descending: bool, start: float | None) -> Iterator[Summary]:
+        """From those created at ``start`` on."""
+        records = self._call.house.records.by_creation(
+            self._kind, self._call.account_id, self._call.region, descending=descending, start=start
+        )
+        return (self._summarise(record.document) for record in records)
+
+
+def members(*names: str) -> Callable[[Document], Summary]:
+    """A summary that has these members of the document, where it has them."""
+    return lambda document: {name: document[name] for name in names if name in document}
 
 
 def answer(
@@ -48,9 +75,6 @@ def answer(
     names alone are not unique; it is not part of the answer.
     ``sort_by`` has what further values of SortBy mean.
     """
-    chosen: list[Summary] = [
-        summary for summary in summaries if _matches(summary, request, name_member, status_member)
-    ]
     unique_member = order_member or name_member
     sort_member = {"Name": unique_member, "Status": status_member}.get(
         request.get("SortBy", ""), "CreationTime"
@@ -61,26 +85,59 @@ def answer(
     def place(summary: Summary) -> tuple[Any, str]:
         return (summary[sort_member] if sorting is None else sorting(summary), summary[unique_member])
 
-    descending = request.get("SortOrder", order) == "Descending"
-    chosen.sort(key=place, reverse=descending)
-    question = _question(request, member)
-    if (token := request.get("NextToken")) is not None:
-        last = _read_token(token, question)
-
-        def after(item: tuple[Any, str]) -> bool:
-            return item < last if descending else item > last
-
-        try:
-            chosen = [summary for summary in chosen if after(place(summary))]
-        except TypeError:
-            raise _bad_token() from None
     limit = int(request.get("MaxResults", _PAGE_LENGTH))
+    descending = request.get("SortOrder", order) == "Descending"
+    question = _question(request, member)
+    token = request.get("NextToken")
+    last = None if token is None else _read_token(token, question)
+
+    def is_chosen(summary: Summary) -> bool:
+        if not _matches(summary, request, name_member, status_member):
+            return False
+        return last is None or (place(summary) < last if descending else place(summary) > last)
+
+    try:
+        if isinstance(summaries, ByCreation) and sorting is None and sort_member == "CreationTime":
+            chosen = _first(summaries, is_chosen, limit, descending, request, last)
+        else:
+            chosen = [summary for summary in summaries if is_chosen(summary)]
+    except TypeError:
+        if last is None:
+            raise
+        raise _bad_token() from None
+    chosen.sort(key=place, reverse=descending)
     shown = [{name: value for name, value in one.items() if name != order_member} for one in chosen[:limit]]
     result: dict[str, Any] = {member: shown}
     if len(chosen) > limit:
         last_shown: Summary = chosen[limit - 1]
         result["NextToken"] = write_token([*place(last_shown)], question)
     return result
+
+
+def _first(
+    summaries: ByCreation,
+    is_chosen: Callable[[Summary], bool],
+    limit: int,
+    descending: bool,
+    request: Mapping[str, Any],
+    last: tuple[Any, str] | None,
+) -> list[Summary]:
+    """Those that make a page, one more, and all that were created in the same moment as that one."""
+    after, before = seconds(request.get("CreationTimeAfter")), seconds(request.get("CreationTimeBefore"))
+    first, end = (before, after) if descending else (after, before)
+    start = first if last is None else last[0]
+    if not isinstance(start, int | float | None):
+        raise TypeError("a page begins at a time")
+    chosen: list[Summary] = []
+    for summary in summaries.ordered(descending=descending, start=start):
+        created = summary["CreationTime"]
+        if len(chosen) > limit and created != chosen[-1]["CreationTime"]:
+            break
+        if end is not None and (created < end if descending else created > end):
+            break
+        if is_chosen(summary):
+            chosen.append(summary)
+    return chosen
 
 
 def _matches(summary: Summary, request: Mapping[str, Any], name_member: str, status_member: str) -> bool:

@@ -138,7 +138,7 @@ def describe_processing_job(call: Call, request: dict[str, Any]) -> Answer:
 
 def list_processing_jobs(call: Call, request: dict[str, Any]) -> Answer:
     """ListProcessingJobs, newest first unless told otherwise."""
-    members = (
+    summarise = paging.members(
         "ProcessingJobName",
         "ProcessingJobArn",
         "CreationTime",
@@ -148,10 +148,7 @@ def list_processing_jobs(call: Call, request: dict[str, Any]) -> Answer:
         "FailureReason",
         "ExitMessage",
     )
-    summaries = [
-        {member: record.document[member] for member in members if member in record.document}
-        for record in call.house.records.list(PROCESSING_JOB.kind, call.account_id, call.region)
-    ]
+    summaries = paging.ByCreation(call, PROCESSING_JOB.kind, summarise)
     return paging.answer(
         request,
         summaries,

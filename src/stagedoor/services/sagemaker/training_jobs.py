@@ -257,7 +257,7 @@ def describe_training_job(call: Call, request: dict[str, Any]) -> Answer:
 def list_training_jobs(call: Call, request: dict[str, Any]) -> Answer:
     """ListTrainingJobs, oldest first unless told otherwise."""
     refuse(request, ("WarmPoolStatusEquals", "TrainingPlanArnEquals"))
-    members = (
+    summarise = paging.members(
         "TrainingJobName",
         "TrainingJobArn",
         "CreationTime",
@@ -266,10 +266,7 @@ def list_training_jobs(call: Call, request: dict[str, Any]) -> Answer:
         "TrainingJobStatus",
         "SecondaryStatus",
     )
-    summaries = [
-        {member: record.document[member] for member in members if member in record.document}
-        for record in call.house.records.list(TRAINING_JOB.kind, call.account_id, call.region)
-    ]
+    summaries = paging.ByCreation(call, TRAINING_JOB.kind, summarise)
     return paging.answer(
         request,
         summaries,

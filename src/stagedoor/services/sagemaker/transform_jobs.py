@@ -92,7 +92,7 @@ def describe_transform_job(call: Call, request: dict[str, Any]) -> Answer:
 
 def list_transform_jobs(call: Call, request: dict[str, Any]) -> Answer:
     """ListTransformJobs, newest first unless told otherwise."""
-    members = (
+    shown = paging.members(
         "TransformJobName",
         "TransformJobArn",
         "CreationTime",
@@ -100,11 +100,11 @@ def list_transform_jobs(call: Call, request: dict[str, Any]) -> Answer:
         "TransformJobStatus",
         "FailureReason",
     )
-    summaries: list[dict[str, Any]] = [
-        {member: record.document[member] for member in members if member in record.document}
-        | {"LastModifiedTime": record.document["lastModifiedTime"]}
-        for record in call.house.records.list(TRANSFORM_JOB.kind, call.account_id, call.region)
-    ]
+    summaries = paging.ByCreation(
+        call,
+        TRANSFORM_JOB.kind,
+        lambda document: shown(document) | {"LastModifiedTime": document["lastModifiedTime"]},
+    )
     return paging.answer(
         request,
         summaries,
