@@ -20,12 +20,17 @@ def test_estimators_and_processors_of_the_sdk_v2(framework_server: Server, tmp_p
 
 
 @pytest.mark.journey
-def test_an_estimator_of_the_sdk_v1(framework_server: Server, tmp_path: Path) -> None:
+def test_estimators_and_a_processor_of_the_sdk_v1(framework_server: Server, tmp_path: Path) -> None:
     script_sources.write(tmp_path)
     printed, result = notebooks.run(framework_server, "sagemaker-v1", "sagemaker_v1_scripts.py", tmp_path)
     assert "asks for scikit-learn 0.20.0; this is scikit-learn 1." in printed
+    assert "kept 200 of 300" in printed, "the processing log was not streamed"
     assert "train:accuracy=" in printed
-    assert result["right"] > 0.9
+    assert result["kept"] == 200
+    assert set(result["right"]) == {"npy", "json", "csv"}
+    assert min(result["right"].values()) > 0.9
+    assert result["xgboost_right"] > 0.85
+    assert (result["attached"], result["endpoints"]) == (True, [])
 
 
 @pytest.mark.journey
