@@ -34,8 +34,12 @@ def test_estimators_and_a_processor_of_the_sdk_v1(framework_server: Server, tmp_
 
 
 @pytest.mark.journey
-def test_a_trainer_of_the_sdk_v3(framework_server: Server, tmp_path: Path) -> None:
+def test_a_processor_a_trainer_and_a_builder_of_the_sdk_v3(framework_server: Server, tmp_path: Path) -> None:
     script_sources.write(tmp_path)
     printed, result = notebooks.run(framework_server, "sagemaker-v3", "sagemaker_v3_scripts.py", tmp_path)
-    assert result == {"status": "Completed", "model": ["model.joblib"], "entry": ["/bin/bash"]}
+    assert result["kept"] == 200
+    assert (result["status"], result["model"]) == ("Completed", ["model.joblib"])
+    assert result["entry"] == ["/bin/bash"]
+    assert set(result["right"]) == {"npy", "json", "csv"}
+    assert min(result["right"].values()) > 0.9
     assert "train:accuracy=" in printed, "the training log was not streamed"
