@@ -88,6 +88,8 @@ boosted.content_type, boosted.serializer, boosted.deserializer = "text/csv", csv
 scores = np.array(boosted.predict(features[200:]), dtype=float).ravel()
 boosted.delete_model()
 boosted.delete_endpoint()
+serving = session.sagemaker_client.list_endpoints(StatusEquals="InService", MaxResults=100)["Endpoints"]
+in_service = {endpoint["EndpointName"] for endpoint in serving}
 
 print(
     "RESULT "
@@ -97,7 +99,7 @@ print(
             "right": {name: float(np.mean(found == labels[200:])) for name, found in labelled.items()},
             "xgboost_right": float(np.mean((scores > 0.5) == labels[200:])),
             "attached": attached.latest_training_job.name == estimator.latest_training_job.name,
-            "endpoints": session.sagemaker_client.list_endpoints(StatusEquals="InService")["Endpoints"],
+            "left": [name for name in (predictor.endpoint, boosted.endpoint) if name in in_service],
         }
     )
 )

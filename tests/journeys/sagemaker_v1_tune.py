@@ -47,6 +47,7 @@ tuner = HyperparameterTuner(
     objective_type="Maximize",
     max_jobs=2,
     max_parallel_jobs=2,
+    base_tuning_job_name="tune-v1",
 )
 tuner.fit(inputs)
 tuner.wait()

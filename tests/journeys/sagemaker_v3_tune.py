@@ -55,6 +55,7 @@ tuner = HyperparameterTuner(
     objective_type="Maximize",
     max_jobs=2,
     max_parallel_jobs=2,
+    base_tuning_job_name="tune-v3",
 )
 tuner.tune([InputData(channel_name=name, data_source=uri, content_type="csv") for name, uri in uris.items()])
 table = tuner.analytics().dataframe()
@@ -81,9 +82,7 @@ builder = ModelBuilder(
 )
 builder.build(model_name="best-v3")
 answers = predicted(
-    builder.deploy(
-        endpoint_name="best-v3", initial_instance_count=1, instance_type="ml.m5.large", wait=False
-    )
+    builder.deploy(endpoint_name="best-v3", initial_instance_count=1, instance_type="ml.m5.large", wait=False)
 )
 package = ModelPackage.get(
     builder.register(
