@@ -109,6 +109,7 @@ def _run(job: Job, program: str, told: dict[str, str], given: list[str], package
         raise JobFailed(
             f'ExecuteUserScriptError:\nExitCode {ended.shell_code}\nErrorMessage "{ended.error}"\nCommand "{shown}"',
             ended.shell_code,
+            log_text=f'ExecuteUserScriptError: exit code {ended.shell_code}, command "{shown}"',
         )
 
 
