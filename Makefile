@@ -89,7 +89,7 @@ OURS = $(COMPILE) --no-emit-package pandas pyproject.toml --extra demo --group b
 lock: | $(UV)
 	$(OURS) --output-file requirements/demo.txt
 	$(OURS) --extra parquet --extra algorithms --extra tuning --group dev --output-file requirements/dev.txt
-	printf 'sagemaker==1.72.0\nprotobuf==3.20.3\n' | $(COMPILE) --no-config - --output-file requirements/sagemaker-v1.txt
+	printf 'sagemaker==1.72.0\nprotobuf==3.20.3\nsagemaker-experiments==0.1.45\nsetuptools<81\n' | $(COMPILE) --no-config - --output-file requirements/sagemaker-v1.txt
 	echo 'sagemaker>=3,<4' | $(COMPILE) --no-config - --output-file requirements/sagemaker-v3.txt
 	echo 'sagemaker>=2.257,<3' | $(COMPILE) --no-config - --output-file requirements/sagemaker-v2.txt
 	printf 'scikit-learn\npandas\nsetuptools\n' | $(COMPILE) --no-config - --output-file requirements/sklearn.txt

@@ -157,6 +157,8 @@ MADE_UP = "xgboost-2026-01-31-23-59-59-123"
     [
         (MADE_UP, BOTO3, BOTO3, True),
         (MADE_UP, BOTO3, BOTO3.replace("E,e,Z,b,N", "b,E"), True),
+        ("xgboost-260131-2359", BOTO3, BOTO3, True),
+        ("xgboost-260131-2359-001-1a2b3c4d", BOTO3, BOTO3, True),
         ("my-job", BOTO3, BOTO3, False),
         (MADE_UP.removesuffix("-123"), BOTO3, BOTO3, False),
         (MADE_UP, SDK_V1.replace("1.72.0", "2.257.7"), BOTO3, False),

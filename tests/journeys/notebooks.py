@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,13 +37,25 @@ def variables(server: Server) -> dict[str, str]:
     return json.loads(done.stdout)
 
 
-def run(server: Server, sdk: str, script: str, folder: Path, timeout_s: float = 300) -> Ran:
-    """Run ``script`` of this folder with the SDK; it gets a folder to work in and ends with a line ``RESULT {…}``."""
+def run(
+    server: Server,
+    sdk: str,
+    script: str | Path,
+    folder: Path,
+    arguments: Sequence[str] = (),
+    timeout_s: float = 300,
+) -> Ran:
+    """Run ``script``, here or elsewhere, with the SDK; it gets a folder to work in and ends with a line ``RESULT {…}``."""
     settings = folder / ".config" / "sagemaker" / "config.yaml"
     settings.parent.mkdir(parents=True)
     settings.write_text(TELEMETRY_OFF)
     done = subprocess.run(
-        [str(client_environments.python_of(sdk)), str(Path(__file__).with_name(script)), str(folder)],
+        [
+            str(client_environments.python_of(sdk)),
+            str(Path(__file__).parent / script),
+            str(folder),
+            *arguments,
+        ],
         env={"PATH": os.environ["PATH"], "HOME": str(folder), **variables(server)},
         capture_output=True,
         text=True,

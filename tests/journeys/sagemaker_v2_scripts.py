@@ -9,8 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import sagemaker
+from sagemaker.deserializers import CSVDeserializer, JSONDeserializer
+from sagemaker.predictor import Predictor
 from sagemaker.processing import FrameworkProcessor, ProcessingInput, ProcessingOutput, ScriptProcessor
-from sagemaker.serializers import CSVSerializer
+from sagemaker.serializers import CSVSerializer, JSONSerializer
 from sagemaker.sklearn.estimator import SKLearn
 from sagemaker.sklearn.processing import SKLearnProcessor
 from sagemaker.xgboost.estimator import XGBoost
@@ -61,8 +63,9 @@ scripted = ScriptProcessor(
     instance_type="ml.m5.large",
     sagemaker_session=session,
 )
-scripted.run(code=str(work / "process.py"), outputs=output("script"), logs=False, **places, **arguments)
-kept["script"] = count("script")
+scripted.run(
+    code=str(work / "process.py"), outputs=output("script"), wait=False, logs=False, **places, **arguments
+)
 framework = FrameworkProcessor(
     SKLearn,
     "0.23-1",
@@ -76,11 +79,14 @@ framework.run(
     code="process.py",
     source_dir=str(work / "source"),
     outputs=output("framework"),
+    wait=False,
     logs=False,
     **places,
     **arguments,
 )
-kept["framework"] = count("framework")
+for name, running in (("script", scripted), ("framework", framework)):
+    running.latest_job.wait(logs=False)
+    kept[name] = count(name)
 
 estimator = SKLearn(
     entry_point="train.py",
@@ -94,9 +100,16 @@ estimator = SKLearn(
     metric_definitions=[{"Name": "train:accuracy", "Regex": "train:accuracy=([0-9.]+);"}],
 )
 estimator.fit({"train": f"s3://{bucket}/{prefix}/sklearn"})
-predictor = estimator.deploy(1, "ml.m5.large", endpoint_name="sklearn-v2", wait=False)
+attached = SKLearn.attach(estimator.latest_training_job.name, sagemaker_session=session)
+predictor = attached.deploy(1, "ml.m5.large", endpoint_name="sklearn-v2", wait=False)
 session.wait_for_endpoint("sklearn-v2", poll=1)
-sklearn_right = float(np.mean(predictor.predict(features[200:]) == labels[200:]))
+answered = {"npy": predictor.predict(features[200:])}
+for name, serializer, deserializer in (
+    ("json", JSONSerializer(), JSONDeserializer()),
+    ("csv", CSVSerializer(), CSVDeserializer()),
+):
+    other = Predictor("sklearn-v2", session, serializer, deserializer)
+    answered[name] = np.array(other.predict(features[200:]), dtype=float).ravel()
 predictor.delete_model()
 predictor.delete_endpoint()
 
@@ -125,7 +138,7 @@ print(
     + json.dumps(
         {
             "kept": kept,
-            "sklearn_right": sklearn_right,
+            "right": {name: float(np.mean(found == labels[200:])) for name, found in answered.items()},
             "xgboost_right": float(np.mean((values > 0.5) == labels[200:])),
             "metrics": estimator.latest_training_job.describe().get("FinalMetricDataList", []),
         },

@@ -1,4 +1,4 @@
-"""What a user of the sagemaker SDK v2 writes to tune hyperparameters: fit, wait, analytics, attach, the best estimator, warm start.
+"""What a user of the sagemaker SDK v2 writes to tune hyperparameters: fit, wait, analytics, attach, deploy the best, warm start.
 
 Run by ``test_sagemaker_sdk_v2_tuning.py`` in that SDK's own environment, unmodified against the variables of ``stagedoor env --notebook``.
 """
@@ -9,8 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import sagemaker
+from sagemaker.deserializers import CSVDeserializer
 from sagemaker.estimator import Estimator
 from sagemaker.inputs import TrainingInput
+from sagemaker.serializers import CSVSerializer
 from sagemaker.tuner import (
     ContinuousParameter,
     HyperparameterTuner,
@@ -52,6 +54,7 @@ def tuner(**settings: object) -> HyperparameterTuner:
         objective_type="Minimize",
         max_jobs=3,
         max_parallel_jobs=3,
+        base_tuning_job_name="tune-v2",
         **settings,
     )
 
@@ -61,6 +64,18 @@ first.fit(inputs)
 table = first.analytics().dataframe()
 attached = HyperparameterTuner.attach(first.latest_tuning_job.name, sagemaker_session=session)
 best = attached.best_estimator()
+predictor = attached.deploy(
+    1,
+    "ml.m5.large",
+    serializer=CSVSerializer(),
+    deserializer=CSVDeserializer(),
+    wait=False,
+)
+# The same wait as deploy's own, which asks every 30 seconds.
+session.wait_for_endpoint(predictor.endpoint_name, poll=1)
+scores = np.array(predictor.predict(features[300:]), dtype=float).ravel()
+predictor.delete_model()
+predictor.delete_endpoint()
 again = tuner(
     warm_start_config=WarmStartConfig(
         WarmStartTypes.IDENTICAL_DATA_AND_ALGORITHM, parents={first.latest_tuning_job.name}
@@ -78,6 +93,8 @@ print(
             "statuses": sorted(set(table["TrainingJobStatus"])),
             "columns": sorted(table.columns),
             "model": best.model_data,
+            "deployed": predictor.endpoint_name,
+            "right": float(np.mean((scores > 0.5) == labels[300:])),
             "status": described["HyperParameterTuningJobStatus"],
             "overall": described["OverallBestTrainingJob"]["FinalHyperParameterTuningJobObjectiveMetric"],
         }

@@ -1,17 +1,12 @@
 """The AWS CLI, unmodified, with nothing but what `stagedoor env` prints: what people type, and what they get for mistakes."""
 
 import json
-import os
 import random
-import subprocess
-import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import pytest
+from journeys.aws_cli import SERVICE_ERROR, USAGE_ERROR, Cli
 from journeys.deployed import CSV, PAGE, ROWS, fetch, numbers
 from services.hosting_house import IMAGE, model_archive, scores, train
 from services.identities import trust, unique
@@ -20,53 +15,7 @@ from services.lambda_house import zipped
 from stagedoor.testing import Server
 
 pytestmark = pytest.mark.journey
-BESIDE = Path(sys.executable).parent
-# What the CLI exits with when the service answered an error, and when the CLI itself refused to ask.
-SERVICE_ERROR, USAGE_ERROR = 255, 2
 MIB = 1024 * 1024
-
-
-@dataclass(frozen=True)
-class Cli:
-    """The CLI in a folder of its own."""
-
-    folder: Path
-    environment: dict[str, str]
-
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [str(BESIDE / "aws"), *arguments],
-            cwd=self.folder,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-
-    def __call__(self, *arguments: str) -> str:
-        """Its output; what it says on stderr is the test's failure when it does not work."""
-        done = self.run(*arguments)
-        assert done.returncode == 0, f"aws {' '.join(arguments)}: {done.stderr}"
-        return done.stdout
-
-    def json(self, *arguments: str) -> Any:
-        return json.loads(self(*arguments, "--output", "json"))
-
-    def fails(self, *arguments: str) -> tuple[int, str]:
-        done = self.run(*arguments)
-        return done.returncode, done.stderr.strip()
-
-
-@pytest.fixture
-def aws(stagedoor: Server, tmp_path: Path) -> Cli:
-    printed = subprocess.run(
-        [str(BESIDE / "stagedoor"), "env", "--json", "--data", str(stagedoor.data)],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    variables: dict[str, str] = json.loads(printed.stdout)
-    return Cli(tmp_path, {"PATH": os.environ["PATH"], "HOME": str(tmp_path), **variables})
 
 
 @pytest.fixture
@@ -74,7 +23,8 @@ def name() -> str:
     return unique("cli")
 
 
-def test_buckets_and_files(aws: Cli, name: str) -> None:
+def test_buckets_and_files(either_aws: Cli, stagedoor: Server, name: str) -> None:
+    aws = either_aws
     bucket = f"s3://{name}"
     assert aws("s3", "mb", bucket) == f"make_bucket: {name}\n"
     big = random.Random(7).randbytes(20 * MIB)
@@ -101,7 +51,9 @@ def test_buckets_and_files(aws: Cli, name: str) -> None:
     assert "Total Objects: 2" in listed
     aws("s3", "sync", f"{bucket}/tree", "copy", "--no-progress")
     assert (aws.folder / "copy" / "below" / "é +&.txt").read_text() == "below/é +&.txt"
-    url = aws("s3", "presign", f"{bucket}/tree/below/é +&.txt", "--expires-in", "60").strip()
+    # Through the proxy the CLI would write AWS's own host into the URL.
+    here = ("--expires-in", "60", "--endpoint-url", stagedoor.api)
+    url = aws("s3", "presign", f"{bucket}/tree/below/é +&.txt", *here).strip()
     assert fetch(url) == (200, "below/é +&.txt".encode())
     assert fetch(url.replace("below", "other"))[0] == 403
     code, said = aws.fails("s3", "rb", bucket)
@@ -109,6 +61,43 @@ def test_buckets_and_files(aws: Cli, name: str) -> None:
     aws("s3", "rm", f"{bucket}/tree", "--recursive")
     aws("s3", "rm", f"{bucket}/moved.bin")
     assert aws("s3", "rb", bucket) == f"remove_bucket: {name}\n"
+
+
+def test_parts_of_trees_both_ways_and_streams(either_aws: Cli, name: str) -> None:
+    aws, bucket = either_aws, f"s3://{name}"
+    aws("s3", "mb", bucket)
+    for file in ("a.csv", "b.txt", "deep/c.csv", "deep/d.log"):
+        path = aws.folder / "data" / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(file)
+    only_tables = ("--exclude", "*", "--include", "*.csv", "--no-progress")
+    copied = aws("s3", "cp", "data", f"{bucket}/data", "--recursive", *only_tables)
+    assert sorted(line.split()[-1] for line in copied.splitlines()) == [
+        f"{bucket}/data/a.csv",
+        f"{bucket}/data/deep/c.csv",
+    ]
+    aws("s3", "cp", "-", f"{bucket}/data/from-a-pipe.csv", given="1,2\n")
+    assert aws("s3", "cp", f"{bucket}/data/from-a-pipe.csv", "-") == "1,2\n"
+    (aws.folder / "back").mkdir()
+    (aws.folder / "back" / "not-in-the-bucket").write_text("")
+    aws("s3", "sync", f"{bucket}/data", "back", "--delete", "--no-progress")
+    assert sorted(path.name for path in (aws.folder / "back").rglob("*.*")) == [
+        "a.csv",
+        "c.csv",
+        "from-a-pipe.csv",
+    ]
+    assert not (aws.folder / "back" / "not-in-the-bucket").exists()
+    aws("s3", "mv", f"{bucket}/data", f"{bucket}/moved", "--recursive", "--exclude", "deep/*")
+    listed = aws("s3", "ls", f"{bucket}/", "--recursive")
+    assert [line.split()[-1] for line in listed.splitlines()] == [
+        "data/deep/c.csv",
+        "moved/a.csv",
+        "moved/from-a-pipe.csv",
+    ]
+    assert aws("s3", "ls", f"{bucket}/").split() == ["PRE", "data/", "PRE", "moved/"]
+    removed = aws("s3", "rm", f"{bucket}/moved", "--recursive", "--exclude", "*", "--include", "a.*")
+    assert removed == f"delete: {bucket}/moved/a.csv\n"
+    assert aws("s3", "rb", bucket, "--force").endswith(f"remove_bucket: {name}\n")
 
 
 def test_a_website(aws: Cli, stagedoor: Server, name: str) -> None:
@@ -268,9 +257,9 @@ def test_mistakes_are_told_and_exit_with_an_error(aws: Cli, command: str, code: 
 
 
 def test_wrong_keys_are_told(aws: Cli) -> None:
-    wrong = Cli(aws.folder, aws.environment | {"AWS_SECRET_ACCESS_KEY": "wrong"})
+    wrong = Cli(aws.program, aws.folder, aws.environment | {"AWS_SECRET_ACCESS_KEY": "wrong"})
     code, said = wrong.fails("sagemaker", "list-endpoints")
     assert (code, "(InvalidSignatureException)" in said) == (SERVICE_ERROR, True)
-    unknown = Cli(aws.folder, aws.environment | {"AWS_ACCESS_KEY_ID": "AKIAUNKNOWNUNKNOWN00"})
+    unknown = Cli(aws.program, aws.folder, aws.environment | {"AWS_ACCESS_KEY_ID": "AKIAUNKNOWNUNKNOWN00"})
     code, said = unknown.fails("s3", "ls")
     assert (code, "(InvalidAccessKeyId)" in said) == (SERVICE_ERROR, True)

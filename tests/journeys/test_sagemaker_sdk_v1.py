@@ -19,3 +19,29 @@ def test_a_course_notebook_trains_transforms_deploys_and_predicts(stagedoor: Ser
     assert result["transformed"] == pytest.approx(result["answers"], abs=1e-6)
     assert result["again"] == result["answers"]
     assert result["instances"] == 2
+
+
+@pytest.mark.journey
+def test_a_course_notebook_tunes_deploys_the_best_and_registers_it(stagedoor: Server, tmp_path: Path) -> None:
+    result = notebooks.run(stagedoor, "sagemaker-v1", "sagemaker_v1_tune.py", tmp_path).result
+    assert result["deployed"] == result["best"], "the endpoint is named after the best training job"
+    assert result["right"] > 0.85
+    assert result["package"].endswith(":model-package/course/1")
+    assert result["again"] == result["answers"]
+
+
+@pytest.mark.journey
+def test_an_experiment_with_the_sdk_of_its_own(stagedoor: Server, tmp_path: Path) -> None:
+    result = notebooks.run(stagedoor, "sagemaker-v1", "sagemaker_v1_experiment.py", tmp_path).result
+    trained = f"{result.pop('job')}-aws-training-job"
+    assert result == {
+        "description": "which customers leave",
+        "trials": ["churn-first"],
+        "components": ["Preprocessing", "Training"],
+        "parameters": {"scale": 0.5, "columns": "all"},
+        "artifacts": [True, ["scaled"]],
+        "trained": ["Completed", ["train:logloss"]],
+        "found": [trained],
+        "saved": "done",
+        "listed": [True, False],
+    }

@@ -9,7 +9,7 @@ from stagedoor.testing import Server
 
 
 @pytest.mark.journey
-def test_tune_analyse_attach_and_start_warm(stagedoor: Server, tmp_path: Path) -> None:
+def test_tune_analyse_deploy_the_best_and_start_warm(stagedoor: Server, tmp_path: Path) -> None:
     result = notebooks.run(stagedoor, "sagemaker-v2", "sagemaker_v2_tune.py", tmp_path).result
     values = result["values"]
     assert len(values) == 3
@@ -20,5 +20,7 @@ def test_tune_analyse_attach_and_start_warm(stagedoor: Server, tmp_path: Path) -
         result["model"]
         == f"s3://sagemaker-us-east-1-{stagedoor.account_id}/tune/output/{result['best']}/output/model.tar.gz"
     )
+    assert result["deployed"] == result["best"], "the endpoint is named after the best training job"
+    assert result["right"] > 0.8
     assert result["status"] == "Completed"
     assert result["overall"]["Value"] <= min(values.values())

@@ -59,6 +59,17 @@ def test_a_model_archive_is_extracted(tmp_path: Path, folder: Path, mode: str) -
     assert (folder / "xgboost-model").read_bytes() == b"weights"
 
 
+def test_the_folder_itself_may_be_an_entry_as_the_sdks_pack_it(tmp_path: Path, folder: Path) -> None:
+    model = tmp_path / "model"
+    (model / "code").mkdir(parents=True)
+    (model / "code" / "inference.py").write_bytes(b"x")
+    with tarfile.open(tmp_path / "m", "w:gz") as target:
+        target.add(model, arcname=os.path.sep)
+        assert target.getnames()[0] == ""
+    extract_tar(tmp_path / "m", folder, max_bytes=LIMIT)
+    assert everything_in(folder) == ["code", "code/inference.py"]
+
+
 def test_modes_keep_only_what_may_be_executed(tmp_path: Path, folder: Path) -> None:
     extract_tar(
         tar(

@@ -9,6 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+HOUSE = "stagedoor: "
+"""How lines of the house's own begin in a workload's output."""
+ENDED_FOR = f"{HOUSE}ended, since it uses "
+"""The last line of a model or job that the engine killed for using more than it may; goes on with how much."""
+
 
 @dataclass(frozen=True, slots=True)
 class Workload:

@@ -18,6 +18,7 @@ from typing import Any, Final, TypeVar
 from stagedoor.engine import isolation, scratch
 from stagedoor.engine.environments import Environments
 from stagedoor.engine.interface import (
+    ENDED_FOR,
     Condition,
     EngineError,
     ExitListener,
@@ -29,7 +30,7 @@ from stagedoor.engine.interface import (
 from stagedoor.engine.isolation import Isolation, Users
 from stagedoor.engine.output_pipe import OutputPipe
 from stagedoor.engine.runtimes import Runtime, default_runtimes
-from stagedoor.engine.usage_watch import Limited, UsageWatch, machine_memory_bytes
+from stagedoor.engine.usage_watch import Excess, Limited, UsageWatch, machine_memory_bytes
 from stagedoor.engine.warm_parent import WarmParent, inherited_environment
 from stagedoor.worker import division
 from stagedoor.worker.assignment import Assignment
@@ -58,6 +59,7 @@ class _Run:
         self.tag = 0
         self.output: OutputPipe | None = None
         self.exit_code: int | None = None
+        self.is_excessive = False
         self.gone = asyncio.Event()
 
 
@@ -364,12 +366,19 @@ class LocalEngine:
                 # Models and jobs reserve more than they use, so that theirs is watched and is no limit of the kernel's.
                 workload.memory_limit_bytes or self._memory_max_bytes,
                 MAX_PROCESSES[workload.kind] if self._mode != "none" else None,
+                "MemorySize" if workload.memory_limit_bytes else "workload_memory_max_bytes",
             )
 
-    async def _kill(self, workload_id: str) -> None:
-        run = self._runs.get(workload_id)
-        if run is not None:
-            await run.parent.signal(workload_id, signal.SIGKILL)
+    async def _kill(self, excess: Excess) -> None:
+        run = self._runs.get(excess.workload_id)
+        if run is None:
+            return
+        if run.workload.kind != "function":  # whose callers are told what happened to them
+            # Its log is where people look, and what explains its end takes the last lines of it.
+            if not run.is_excessive:
+                self._on_output(run.workload.id, f"\n{ENDED_FOR}{excess.text}\n".encode())
+            run.is_excessive = True
+        await run.parent.signal(excess.workload_id, signal.SIGKILL)
 
     async def _ended_after(self, run: _Run, number: signal.Signals, wait_s: float) -> bool:
         if run.gone.is_set():

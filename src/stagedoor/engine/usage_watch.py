@@ -18,6 +18,7 @@ from stagedoor.worker import descendants
 log = logging.getLogger(__name__)
 
 _INTERVAL_S = 0.5
+_MB = 1024 * 1024
 # Control groups, version 2 and 1. Without a limit they say `max`, or a number beyond every machine.
 _CONTAINER_LIMITS = (
     Path("/sys/fs/cgroup/memory.max"),
@@ -27,13 +28,17 @@ _CONTAINER_LIMITS = (
 
 @dataclass(frozen=True, slots=True)
 class Limited:
-    """A running workload, its number, and its limits. What it shares with ``parent_pid`` is not counted."""
+    """A running workload, its number, and its limits. What it shares with ``parent_pid`` is not counted.
+
+    ``memory_setting`` is where a person finds the limit of its memory.
+    """
 
     workload_id: str
     tag: int
     parent_pid: int
     limit_bytes: int | None
     limit_processes: int | None
+    memory_setting: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +53,7 @@ class UsageWatch:
     """Looks at what ``limited`` gives, again and again, and has ``kill`` end what is beyond its limits."""
 
     def __init__(
-        self, limited: Callable[[], Iterable[Limited]], kill: Callable[[str], Awaitable[None]]
+        self, limited: Callable[[], Iterable[Limited]], kill: Callable[[Excess], Awaitable[None]]
     ) -> None:
         self._limited = limited
         self._kill = kill
@@ -63,7 +68,7 @@ class UsageWatch:
                     log.warning(
                         "a workload is ended: it uses %s", each.text, extra={"workload": each.workload_id}
                     )
-                    await self._kill(each.workload_id)
+                    await self._kill(each)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +111,8 @@ def beyond_limits(candidates: Iterable[Limited]) -> list[Excess]:
                 shared[each.parent_pid] = parent.anonymous_bytes if parent else 0
             used_bytes = own_bytes(processes, shared[each.parent_pid])
             if used_bytes > each.limit_bytes:
-                text = f"{used_bytes} bytes of memory of its own and may use {each.limit_bytes}"
+                used, limit = f"{used_bytes // _MB} MB", f"{each.limit_bytes // _MB} MB"
+                text = f"{used} of memory and may use {limit} ({each.memory_setting})"
                 found.append(Excess(each.workload_id, text))
     return found
 

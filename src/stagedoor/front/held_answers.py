@@ -29,7 +29,11 @@ HELD_AT_MOST: Final = 1_024
 # botocore says in its user agent which of its features a call came from: B is a waiter.
 _WAITER: Final = re.compile(r"(?:^|\s)m/(?:[^\s,]+,)*B(?:,|\s|$)")
 _SDK: Final = re.compile(r"(?:^|[\s/])AWS-SageMaker-?(Python-SDK|Core)[/#](\d+)\.")
-_MADE_UP: Final = re.compile(r".+-\d{4}-\d{2}-\d{2}-\d{2}-\d{2}-\d{2}-\d{3}").fullmatch
+_MADE_UP: Final = re.compile(
+    r".+-(?:\d{4}-\d{2}-\d{2}-\d{2}-\d{2}-\d{2}-\d{3}"
+    # A tuning job, and what is named after one of its training jobs.
+    r"|\d{6}-\d{4}(?:-\d{3}-[0-9a-f]{8})?)"
+).fullmatch
 # Features differ from call to call of one client.
 _FEATURES: Final = re.compile(r"(?:^|\s)m/\S+")
 _CLIENTS_KEPT: Final = 512

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
 
 from stagedoor.domain.clock import Clock
+from stagedoor.engine.interface import ENDED_FOR, HOUSE
 from stagedoor.traffic.log_writer import LogPlace, LogWriter
 
 MAX_LINE_BYTES = 256 * 1024
@@ -65,7 +66,7 @@ class WorkerLogs:
             self._write(output, [line.encode() for line in text.splitlines()])
 
     def last_lines(self, workload_id: str) -> list[str]:
-        """The last lines that a workload printed, the newest last."""
+        """The last lines that a workload printed, the newest last; of the house's own, why it was killed."""
         output = self._outputs.get(workload_id)
         if output is None:
             return []
@@ -91,5 +92,6 @@ class WorkerLogs:
                 text = bytes(line[start : start + MAX_LINE_BYTES]).decode("utf-8", "replace").rstrip("\r")
                 if text:  # CloudWatch Logs has no empty events
                     self._writer.write(output.place, now_ms, text)
-                    output.last_lines.append(text[:4096])
+                    if not text.startswith(HOUSE) or text.startswith(ENDED_FOR):
+                        output.last_lines.append(text[:4096])
             del output.last_lines[: -self.KEPT_LINES]

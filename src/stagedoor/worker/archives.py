@@ -139,9 +139,9 @@ def _extract_tar_entry(
         raise ArchiveError(
             f"the archive holds {entry.name!r}, which is to run as its owner or group (setuid)"
         )
-    if entry.isdir():
-        if entry.name in ("", "/"):
-            return  # the folder itself, as SDK v2 names it when it packs a model and its code anew
+    if entry.isdir() and not entry.name:
+        pass  # the folder itself, as the SageMaker SDKs pack it: `add(folder, arcname="/")`
+    elif entry.isdir():
         _place(folder, entry.name).mkdir(mode=0o700, parents=True, exist_ok=True)
     elif entry.isreg():
         content = source.extractfile(entry)

@@ -67,7 +67,11 @@ def run(job: Job) -> None:
     except user_program.StartFailed as error:
         raise JobFailed(f"ClientError: {error}") from error
     if ended.exit_code != 0:
-        raise JobFailed(ended.error or "the container's command printed nothing", ended.shell_code)
+        raise JobFailed(
+            ended.error or "the container's command printed nothing",
+            ended.shell_code,
+            log_text=f"stagedoor: the container's command ended with exit code {ended.shell_code}",
+        )
 
 
 def _require_place(job: Job) -> None:

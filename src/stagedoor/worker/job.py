@@ -18,12 +18,14 @@ CONTAINER_ROOT = Path("/opt/ml")
 class JobFailed(Exception):
     """Raised by an entry for a failure that the user caused: its text alone becomes the failure, with no traceback.
 
-    ``exit_code`` is how the job's process ends then: that of the user's program, if it was one that failed.
+    ``exit_code`` is how the job's process ends then: that of the user's program, if it was one that failed. ``log_text`` is what the log
+    needs to say of it: a program has printed its traceback there itself.
     """
 
-    def __init__(self, reason: str, exit_code: int = 1) -> None:
+    def __init__(self, reason: str, exit_code: int = 1, *, log_text: str | None = None) -> None:
         super().__init__(reason)
         self.exit_code = exit_code
+        self.log_text = reason if log_text is None else log_text
 
 
 class EnvironmentWanted(Exception):

@@ -4,6 +4,7 @@ Place in the flow: the entry of workloads of kind ``job`` (training). The server
 directory when the process has ended: exit code 0 and the packed archives, or exit code 1 and ``failure``.
 """
 
+import errno
 import gzip
 import json
 import shutil
@@ -54,7 +55,7 @@ def run(process: Process) -> int:
         (process.scratch / REQUIREMENTS_FILE).write_text(wanted.requirements)
         return WANTS_ENVIRONMENT_EXIT
     except JobFailed as failure:
-        print(failure)
+        print("stagedoor: the job was told to stop" if stop.is_set else failure.log_text)
         if not _has_failure(job.output_dir):  # what the user's own program wrote says more
             write_failure(job.output_dir, str(failure))
         if stop.is_set and any(job.model_dir.iterdir()):
@@ -63,7 +64,12 @@ def run(process: Process) -> int:
     except Exception as error:  # noqa: BLE001 - whatever the entry raises is the job's failure
         text = traceback.format_exc()
         print(text, end="")
-        write_failure(job.output_dir, f"{describe(error)}\n\n{text}")
+        is_machines = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if is_machines:
+            reason = f"InternalServerError: {describe(error)}: the disk has no room for what the job writes"
+        else:
+            reason = f"{describe(error)}\n\n{text}"
+        write_failure(job.output_dir, reason)
         return 1
 
 
@@ -80,6 +86,8 @@ def _lay_out(job: Job) -> None:
         (job.root / "input" / "config" / f"{name}.json").write_text(json.dumps(document))
     for name in job.channels:
         job.channel(name).mkdir(parents=True, exist_ok=True)
+    job.output_dir.mkdir(parents=True, exist_ok=True)
+    _reserve(job.output_dir).write_bytes(bytes(_MAX_FAILURE_CHARACTERS))
 
 
 def _call_entry(job: Job) -> None:
@@ -92,7 +100,13 @@ def _call_entry(job: Job) -> None:
 def write_failure(output_dir: Path, text: str) -> None:
     """Leave the reason of a failure where the server looks for it."""
     output_dir.mkdir(parents=True, exist_ok=True)
+    _reserve(output_dir).unlink(missing_ok=True)
     (output_dir / "failure").write_text(text[:_MAX_FAILURE_CHARACTERS], errors="backslashreplace")
+
+
+def _reserve(output_dir: Path) -> Path:
+    """Room for the reason of a failure on a disk that the job itself has filled."""
+    return output_dir / ".reserve"
 
 
 def _pack(job: Job) -> None:
@@ -105,15 +119,19 @@ def _pack(job: Job) -> None:
 def pack(folder: Path, archive: Path) -> None:
     """All that is in ``folder``, as a gzipped tar with the same bytes for the same files."""
     partial = archive.with_name(archive.name + ".partial")
-    with (
-        partial.open("wb") as file,
-        gzip.GzipFile(
-            filename="", mode="wb", compresslevel=_COMPRESSION_LEVEL, fileobj=file, mtime=0
-        ) as zipped,
-        tarfile.open(fileobj=zipped, mode="w", format=tarfile.PAX_FORMAT) as target,
-    ):
-        for entry in sorted(folder.iterdir()):
-            target.add(entry, arcname=entry.name, filter=_anonymous)
+    try:
+        with (
+            partial.open("wb") as file,
+            gzip.GzipFile(
+                filename="", mode="wb", compresslevel=_COMPRESSION_LEVEL, fileobj=file, mtime=0
+            ) as zipped,
+            tarfile.open(fileobj=zipped, mode="w", format=tarfile.PAX_FORMAT) as target,
+        ):
+            for entry in sorted(folder.iterdir()):
+                target.add(entry, arcname=entry.name, filter=_anonymous)
+    except BaseException:
+        partial.unlink(missing_ok=True)  # on a full disk it would take what room there is
+        raise
     shutil.move(partial, archive)
 
 

@@ -111,4 +111,5 @@ def _run(job: Job, command: list[str], told: dict[str, str], packages: list[Path
         raise JobFailed(
             f'ExecuteUserScriptError:\nExitCode {ended.shell_code}\nErrorMessage "{ended.error}"\nCommand "{shown}"',
             ended.shell_code,
+            log_text=f'ExecuteUserScriptError: exit code {ended.shell_code}, command "{shown}"',
         )

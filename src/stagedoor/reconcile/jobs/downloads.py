@@ -5,6 +5,7 @@ reads objects while a job runs.
 """
 
 import contextlib
+import errno
 import gzip
 import shutil
 import zlib
@@ -41,6 +42,8 @@ def fetch(
             f"Data download failed:{one.uri} and another object of the same input would be the same file or folder"
         ) from error
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise  # the machine's, and none of the input's
         raise DownloadError(f"Data download failed:{one.uri} cannot be stored: {error.strerror}") from error
     return path
 

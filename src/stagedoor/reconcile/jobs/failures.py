@@ -41,4 +41,10 @@ def failure(error: Exception, what: str) -> Failure:
         return Failure(f"ClientError: {error}", may_retry=False)
     if isinstance(error, EngineError):
         return Failure(f"InternalServerError: The {what} could not be started: {error}", may_retry=True)
-    return Failure(f"InternalServerError: {error}. Please try again.", may_retry=True)
+    return Failure(internal_reason(error), may_retry=True)
+
+
+def internal_reason(error: Exception) -> str:
+    """The FailureReason for what went wrong on this side; the server's log has the traceback and the paths."""
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return f"InternalServerError: {text}. Please try again."

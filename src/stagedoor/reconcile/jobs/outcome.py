@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from stagedoor.engine.interface import ENDED_FOR, HOUSE
 from stagedoor.worker.specs import MAX_REQUIREMENTS_BYTES, REQUIREMENTS_FILE, WANTS_ENVIRONMENT_EXIT
 
 _FAILURE_CHARACTERS = 1024
@@ -74,6 +75,9 @@ def failure_reason(exit_code: int, failure: str, last_lines: Sequence[str]) -> s
     if exit_code < 0:
         name = signal.Signals(-exit_code).name if -exit_code in list(signal.Signals) else str(-exit_code)
         hint = " (often: out of memory)" if name == "SIGKILL" else ""
+        if last_lines and last_lines[-1].startswith(ENDED_FOR):
+            hint = last_lines[-1].removeprefix(f"{HOUSE}ended")
+            last_lines = []
         failure = f"the algorithm was ended by {name}{hint}" + (f"\n{failure}" if failure else "")
     if not failure:
         failure = "the algorithm exited without saying why"

@@ -16,6 +16,7 @@ from stagedoor.domain.clock import Clock, iso8601_ms
 from stagedoor.domain.ids import resource_suffix
 from stagedoor.engine.interface import Engine, RuntimeUnavailableError
 from stagedoor.reconcile import programs
+from stagedoor.reconcile.jobs.failures import internal_reason
 from stagedoor.reconcile.jobs.slots import JobSlots
 from stagedoor.reconcile.jobs.steps import Change, Steps
 from stagedoor.reconcile.jobs.stop_signal import StoppedError, StopSignal
@@ -122,7 +123,7 @@ class TransformJobs:
             change = _failed(f"ClientError: The output's bucket does not exist any more: {error}")
         except (OSError, objects_io.ObjectChangedError, ContentDamagedError) as error:
             log.exception("transform job failed", extra={"job": key.name})
-            change = _failed(f"InternalServerError: {error}. Please try again.")
+            change = _failed(internal_reason(error))
         finally:
             self._exits.pop(workload_id, None)
             await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from stagedoor.engine.interface import Engine, EngineError, Workload
+from stagedoor.engine.interface import ENDED_FOR, HOUSE, Engine, EngineError, Workload
 from stagedoor.reconcile.worker_logs import WorkerLogs
 from stagedoor.store.records import Document
 from stagedoor.traffic.channel import Channel, ChannelError, WorkerFailedError
@@ -85,6 +85,8 @@ class TransformWorker:
             code = self.exited.result()
             how = f"the worker exited {f'by signal {-code}' if code < 0 else f'with code {code}'}"
         last = self.logs.last_lines(self.workload.id)
+        if last and last[-1].startswith(ENDED_FOR):
+            return f"the worker was {last[-1].removeprefix(HOUSE)}"
         return how + (f"; its last line was: {last[-1]}" if last else "")
 
     async def end(self) -> None:

@@ -5,9 +5,10 @@ is printed is the job's log, in the format of SageMaker's container: the metrics
 """
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from time import gmtime, strftime
-from typing import Any
+from typing import Any, Final
 
 import xgboost
 from xgboost.callback import EarlyStopping, TrainingCallback
@@ -27,6 +28,8 @@ from stagedoor.worker.job import Job, JobFailed
 MODEL_NAME = "xgboost-model"
 
 # Parts of the library's texts that speak of the user's data or hyperparameters; the rest are our own failures.
+_WHERE: Final = re.compile(r"^\[[\d:]+\] \S+:\d+: (?:Check failed: [^:]*: )?")
+"""The time, the place in XGBoost's source and the condition, with which its messages begin."""
 _USER_MISTAKES = (
     "label must be",
     "base_score must be",
@@ -196,7 +199,7 @@ def _check_labels(pieces: list[Examples], parameters: XgboostParameters) -> None
 
 
 def _failure(error: Exception) -> Exception:
-    text = str(error).split("\nStack trace", 1)[0].strip()
+    text = _WHERE.sub("", str(error).split("\nStack trace", 1)[0].strip())
     if any(part in text for part in _USER_MISTAKES):
         return ClientError(text)
     return AlgorithmError(f"XGB train call failed with exception:\n{text}")

@@ -1,0 +1,1 @@
+"""Scripts that benchmarks run in the environments of SageMaker SDKs."""
