@@ -406,8 +406,8 @@ class EndpointReconciler:
             # Who reaches the worker by another connection is seen by the worker alone.
             elsewhere = counters.get("calls", 0) - channel.calls
             endpoint = self._endpoints.get(worker.endpoint)
-            if elsewhere > worker.calls_elsewhere and endpoint is not None:
-                worker.calls_elsewhere = elsewhere
+            if elsewhere > worker.calls_by_others and endpoint is not None:
+                worker.calls_by_others = elsewhere
                 endpoint.used_at = self._clock.monotonic()
 
     def _unresponsive(self, channel: WorkerChannel) -> None:
