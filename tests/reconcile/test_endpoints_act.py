@@ -39,6 +39,15 @@ ROUTE = EndpointKey(ACCOUNT, REGION, "Words")
 GROUP = "/aws/sagemaker/Endpoints/Words"
 
 
+class MovableClock(SystemClock):
+    """The time, and how far a test has moved it."""
+
+    moved_s = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.moved_s
+
+
 class Scene:
     """One server's worth of everything that endpoints need; ``restart`` is what a kill leaves behind."""
 
@@ -71,7 +80,7 @@ class Scene:
         self.boots += 1
         self.engine = FakeEngine(self.root / f"scratch{self.boots}", self._behave)
         self.routes = EndpointRoutes()
-        clock = SystemClock()
+        self.clock = clock = MovableClock()
         self.logs = WorkerLogs(LogWriter(self.log_events), clock)
         files = ModelFiles(self.root / "models", self.objects, self.contents)
         self.reconciler = EndpointReconciler(
@@ -100,6 +109,11 @@ class Scene:
     async def restart(self) -> None:
         await self.halt()
         await self.boot()
+
+    def pass_time(self, seconds: float) -> None:
+        """It is later now."""
+        self.clock.moved_s += seconds
+        self.loop.wake()
 
     # Records, as the operations write them
 
@@ -153,7 +167,8 @@ class Scene:
 
     @property
     def status(self) -> str:
-        return self.document["EndpointStatus"] if self.document else "gone"
+        document = self.document
+        return document["EndpointStatus"] if document else "gone"
 
     async def reaches(self, status: str) -> None:
         await eventually(lambda: self.status == status)
@@ -573,11 +588,12 @@ def test_whatever_was_under_way_when_the_server_died_is_finished_by_the_next(
 
 
 async def rests(scene: Scene) -> None:
+    """Nobody uses the endpoint for as long as it takes."""
+    await eventually(lambda: any(route.worker_ids for route in routed(scene)))
     async with asyncio.timeout(10):
-        while (  # noqa: ASYNC110 - see eventually
-            await scene.engine.list() or routed(scene) != (Route("AllTraffic", 1.0, ()),)
-        ):
-            await asyncio.sleep(0.005)
+        while await scene.engine.list() or routed(scene) != (Route("AllTraffic", 1.0, ()),):
+            scene.pass_time(scene.idle_s)
+            await asyncio.sleep(0.01)
 
 
 def test_an_endpoint_that_nobody_uses_gives_its_workers_back_and_the_next_request_wakes_it(
@@ -591,32 +607,40 @@ def test_an_endpoint_that_nobody_uses_gives_its_workers_back_and_the_next_reques
             await rests(scene)
             assert scene.status == "InService"
             assert await asyncio.gather(*(scene.invoke(b"x") for _ in range(30))) == [b"x"] * 30
+            await eventually(lambda: sum(len(route.worker_ids) for route in routed(scene)) == 2)
         assert len(scene.engine.started) == 8, "each time one set of workers"
         assert scene.document is not None
         assert scene.document["LastModifiedTime"] == modified
 
-    idle(tmp_path, story, idle_s=0.1)
+    idle(tmp_path, story, idle_s=60)
 
 
 def test_an_endpoint_in_use_keeps_its_workers(tmp_path: Path) -> None:
+    release = asyncio.Event()
+
     async def slow(_meta: Mapping[str, Any], _body: bytes) -> tuple[Mapping[str, Any], bytes]:
-        await asyncio.sleep(0.4)
+        await release.wait()
         return {}, b"slow"
 
     async def story(scene: Scene) -> None:
         scene.create()
         await scene.reaches("InService")
-        for _ in range(12):
-            await asyncio.sleep(0.03)
+        for _ in range(6):
+            scene.pass_time(40)
             await scene.invoke()
         assert len(scene.engine.started) == 1
         scene.behaviour = lambda _: Behaviour(answer=slow)
         scene.update(scene.fleet(2))
         await scene.reaches("InService")
-        assert await scene.invoke() == b"slow"
+        call = asyncio.ensure_future(scene.invoke())
+        for _ in range(3):
+            await asyncio.sleep(0.01)
+            scene.pass_time(120)
+        release.set()
+        assert await call == b"slow"
         assert len(scene.engine.started) == 2
 
-    idle(tmp_path, story, idle_s=0.15)
+    idle(tmp_path, story, idle_s=60)
 
 
 def test_who_reaches_a_worker_by_another_connection_keeps_it_too(tmp_path: Path) -> None:
@@ -625,15 +649,16 @@ def test_who_reaches_a_worker_by_another_connection_keeps_it_too(tmp_path: Path)
         await scene.reaches("InService")
         (placement,) = await scene.engine.list()
         channel = await Channel.open(placement.address, 5.0)
-        for _ in range(12):
-            await asyncio.sleep(0.03)
+        (worker,) = scene.reconciler._workers.values()
+        for count in range(1, 7):
             await channel.call({}, b"", 5.0)
-        assert len(scene.engine.started) == 1
+            scene.pass_time(40)
+            await eventually(lambda count=count: worker.calls_by_others == count)
         assert await scene.engine.list() == [placement]
         channel.close()
         await rests(scene)
 
-    idle(tmp_path, story, idle_s=0.15)
+    idle(tmp_path, story, idle_s=60)
 
 
 def test_after_a_restart_endpoints_rest_until_somebody_asks(tmp_path: Path) -> None:
@@ -672,12 +697,13 @@ def test_a_wake_that_fails_tells_those_who_wait_and_the_record(tmp_path: Path) -
         assert all(isinstance(each, StartFailedError) and "no memory" in str(each) for each in answers)
         await eventually(lambda: "no memory" in (scene.document or {}).get("startFailure", ""))
         assert scene.status == "InService"
-        await rests(scene)
         scene.behaviour = lambda _: Behaviour()
+        scene.pass_time(60)
+        await eventually(lambda: not scene.reconciler._workers)
         assert await scene.invoke(b"well") == b"well"
         await eventually(lambda: "startFailure" not in (scene.document or {}))
 
-    idle(tmp_path, story, idle_s=0.1)
+    idle(tmp_path, story, idle_s=60)
 
 
 @pytest.mark.parametrize("what", ["update", "resize", "delete", "crash"])
@@ -702,7 +728,7 @@ def test_a_resting_endpoint_can_be_changed(tmp_path: Path, what: str) -> None:
         await scene.reaches("InService")
         await rests(scene)
 
-    idle(tmp_path, story, idle_s=0.1)
+    idle(tmp_path, story, idle_s=60)
 
 
 def test_requests_updates_and_rests_in_any_order_lose_no_request(tmp_path: Path) -> None:
@@ -733,7 +759,7 @@ def test_requests_updates_and_rests_in_any_order_lose_no_request(tmp_path: Path)
             scene.update(scene.fleet(generation, AllTraffic=1 + generation % 2))
             await scene.reaches("InService")
         assert sum(await clients) <= kills * 6
-        await rests(scene)
+        await eventually(lambda: not scene.reconciler._workers)
         scene.delete()
         await scene.reaches("gone")
 

@@ -135,7 +135,8 @@ def test_a_handler_gets_its_event_and_its_answer_is_json(tmp_path: Path) -> None
         answer, log = await function.invoke(event)
         assert answer == {"got": event}
         assert log == ""
-        assert function.meta == {}
+        assert set(function.meta) == {"peak_bytes"}
+        assert 1_000_000 < function.meta["peak_bytes"] < 4_000_000_000
         assert (await function.invoke(None))[0] == {"got": None}
         assert (await function.invoke(raw=b""))[0] == {"got": {}}
 
@@ -257,7 +258,7 @@ def test_an_exception_is_aws_error_payload_and_is_logged(tmp_path: Path) -> None
 
     async def story(function: Function) -> None:
         answer, log = await function.invoke("ü")
-        assert function.meta == {"function_error": "Unhandled"}
+        assert function.meta["function_error"] == "Unhandled"
         assert answer == {
             "errorMessage": "bad ü",
             "errorType": "ValueError",

@@ -12,7 +12,7 @@ import xgboost
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stagedoor.worker.algorithms import csv_rows, xgboost_serving
+from stagedoor.worker.algorithms import csv_rows, request_rows, xgboost_serving
 from stagedoor.worker.algorithms.booster_scorer import BoosterScorer
 from stagedoor.worker.model import Fault, Request, Result
 
@@ -105,6 +105,36 @@ def test_a_single_row_gets_what_it_gets_among_others(depth: int) -> None:
 def test_common_objectives_do_not_need_the_booster_for_few_rows() -> None:
     for objective, parameters in OBJECTIVES[:10]:
         assert "as arrays" in BoosterScorer(train(objective, **parameters)).description, objective
+
+
+libsvm_items = st.one_of(
+    st.builds(lambda index, value: f"{index}:{value}", st.integers(0, 20), st.integers(0, 99_999_999)),
+    st.sampled_from(["1", "0:1.5", "3:-2", ":", "1:", ":1", "1:2:3", "qid:4", "#", "x", "", "\t", "\r"]),
+)
+libsvm_bags = st.lists(
+    st.builds(
+        lambda pairs: " ".join(["0", *(f"{index}:{count}" for index, count in pairs)]),
+        st.lists(st.tuples(st.integers(0, 20), st.integers(0, 99)), max_size=5),
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(lines=st.one_of(libsvm_bags, st.lists(st.lists(libsvm_items, max_size=4).map(" ".join), max_size=4)))
+def test_libsvm_of_counts_is_read_as_any_libsvm(lines: list[str]) -> None:
+    def read(body: bytes) -> Any:
+        try:
+            rows = request_rows.rows_of_any_width("text/libsvm", body)
+        except csv_rows.RowsError as error:
+            return str(error)
+        assert isinstance(rows, request_rows.SparseRows)
+        return [rows.starts.tolist(), rows.columns.tolist(), rows.values.tolist()]
+
+    body = "\n".join(lines).encode().strip() or b"0"
+    # A comment is for the reader that takes everything.
+    assert read(body) == read(body + b" # as any other")
 
 
 def test_a_model_answers_alike_before_and_after_it_has_settled() -> None:

@@ -274,6 +274,8 @@ class LocalEngine:
         return {name: parents[id(runtime)] for name, runtime in runtimes.items()}
 
     async def _warm_up(self, name: str, parent: WarmParent) -> None:
+        # Somebody waits for the server to be ready, which it is when it knows its isolation; nobody waits for these imports yet.
+        await self._isolation(name)
         try:
             await parent.warm_up()
         except EngineError as error:

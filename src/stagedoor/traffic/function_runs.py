@@ -7,10 +7,8 @@ The function's own failures are answers, as on AWS: status 200 with an error pay
 
 import asyncio
 import math
-import re
 import signal
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -49,12 +47,13 @@ class RunResult:
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """``status`` and ``error_type`` go into the REPORT line of what did not end well by itself."""
+    """``status`` and ``error_type`` go into the REPORT line of what did not end well by itself, ``peak_bytes`` where the worker told it."""
 
     payload: bytes
     function_error: str | None = None
     status: str = ""
     error_type: str = ""
+    peak_bytes: int | None = None
 
 
 def _failure(error_type: str, message: str, *, status: str = "error") -> _Outcome:
@@ -81,7 +80,7 @@ async def _run(pools: FunctionPools, version: FunctionVersion, event: FunctionEv
         output.begin()
         output.say(f"START RequestId: {event.request_id} Version: {version.key.version}")
         outcome = _start_failure(failed, version, event)
-        _say_end(output, version, event, outcome, 0.0, None, None)
+        _say_end(output, version, event, outcome, 0.0, None)
         return RunResult(outcome.payload, outcome.function_error, version.key.version, output.tail)
 
 
@@ -119,7 +118,7 @@ async def _call(
     if len(body) > MAX_RESPONSE_BYTES:
         text = f"Response payload size exceeded maximum allowed payload size ({MAX_RESPONSE_BYTES} bytes)."
         return _failure("Function.ResponseSizeTooLarge", text)
-    return _Outcome(body, answer.get("function_error"))
+    return _Outcome(body, answer.get("function_error"), peak_bytes=answer.get("peak_bytes"))
 
 
 async def _exit_code(worker: FunctionWorker) -> int | None:
@@ -166,8 +165,7 @@ def _report(
     duration_s: float,
 ) -> RunResult:
     init_s, worker.init_s = worker.init_s, None
-    peak_bytes = _peak_bytes(worker.pid)
-    _say_end(worker.output, version, event, outcome, duration_s, init_s, peak_bytes)
+    _say_end(worker.output, version, event, outcome, duration_s, init_s)
     return RunResult(outcome.payload, outcome.function_error, version.key.version, worker.output.tail)
 
 
@@ -178,7 +176,6 @@ def _say_end(
     outcome: _Outcome,
     duration_s: float,
     init_s: float | None,
-    peak_bytes: int | None,
 ) -> None:
     output.flush()
     output.say(f"END RequestId: {event.request_id}")
@@ -189,8 +186,8 @@ def _say_end(
         f"Billed Duration: {math.ceil(duration_ms + (init_s or 0.0) * 1000)} ms",
         f"Memory Size: {version.memory_mb} MB",
     ]
-    if peak_bytes is not None:
-        parts.append(f"Max Memory Used: {math.ceil(peak_bytes / 1024 / 1024)} MB")
+    if outcome.peak_bytes is not None:
+        parts.append(f"Max Memory Used: {math.ceil(outcome.peak_bytes / 1024 / 1024)} MB")
     if init_s is not None:
         parts.append(f"Init Duration: {init_s * 1000:.2f} ms")
     if outcome.status:
@@ -198,17 +195,3 @@ def _say_end(
         if outcome.status == "error" and outcome.error_type:
             parts.append(f"Error Type: {outcome.error_type}")
     output.say("\t".join(parts) + "\t")
-
-
-_HIGH_WATER = re.compile(rb"VmHWM:\s*(\d+) kB")
-
-
-def _peak_bytes(pid: int | None) -> int | None:
-    """The most memory the process ever had resident, where the system tells it for another process (Linux)."""
-    if pid is None:
-        return None
-    try:
-        found = _HIGH_WATER.search(Path(f"/proc/{pid}/status").read_bytes())
-    except OSError:
-        return None
-    return int(found[1]) * 1024 if found else None

@@ -11,6 +11,7 @@ import gc
 import importlib
 import json
 import os
+import resource
 import sys
 import time
 from collections.abc import Callable
@@ -80,6 +81,7 @@ def _answer(
 ) -> None:
     call = cast(FunctionCallMeta, frame.meta)
     meta, body = invoke(handler, spec, call, frame.body)
+    meta["peak_bytes"] = _peak_bytes()
     _end_output(output_fd, output_end(call["request_id"]))
     try:
         answer = frames.encode(frames.RESULT, frame.id, meta, body)
@@ -107,6 +109,11 @@ def invoke(
         return {"function_error": "Unhandled"}, json.dumps(details, ensure_ascii=_ENSURE_ASCII).encode(
             errors="backslashreplace"
         )
+
+
+def _peak_bytes() -> int:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def _unmarshal(event: bytes) -> Any:

@@ -100,9 +100,13 @@ class FunctionCallMeta(TypedDict):
 
 
 class FunctionResultMeta(TypedDict):
-    """Meta of a function's RESULT. ``function_error`` (``Unhandled``) is there when the body is an error payload."""
+    """Meta of a function's RESULT. ``function_error`` (``Unhandled``) is there when the body is an error payload.
+
+    ``peak_bytes`` is the most memory that the worker ever had resident.
+    """
 
     function_error: NotRequired[str]
+    peak_bytes: int
 
 
 class FunctionError(TypedDict):

@@ -98,7 +98,7 @@ class EndpointReconciler:
         self._numbers = itertools.count(1)
         self._first_pass = True
         self._closing = False
-        self._ping_every_s = min(_PING_EVERY_S, idle_s / 2) if idle_s else _PING_EVERY_S
+        self._ping_every_s = min(_PING_EVERY_S, idle_s / 4) if idle_s else _PING_EVERY_S
         self._ping_at = clock.monotonic() + self._ping_every_s
         routes.on_unresponsive(self._unresponsive)
         routes.on_wanted(self._asked_for)
@@ -141,6 +141,7 @@ class EndpointReconciler:
                 await asyncio.sleep(0)
         if self._clock.monotonic() >= self._ping_at:
             self._ping_at = self._clock.monotonic() + self._ping_every_s
+            self._note_uses()
             self._ping_idle_workers(underway)
         if self._first_pass:
             self._first_pass = False
@@ -237,6 +238,12 @@ class EndpointReconciler:
             now,
             endpoint.used_at + self._idle_s if self._idle_s else None,
         )
+
+    def _note_uses(self) -> None:
+        now = self._clock.monotonic()
+        for endpoint in self._endpoints.values():
+            if endpoint.workers and self._is_used(endpoint):
+                endpoint.used_at = now
 
     def _is_used(self, endpoint: _Endpoint) -> bool:
         """Whether anybody has asked since the last look, waits, or is being answered."""
@@ -406,8 +413,8 @@ class EndpointReconciler:
             # Who reaches the worker by another connection is seen by the worker alone.
             elsewhere = counters.get("calls", 0) - channel.calls
             endpoint = self._endpoints.get(worker.endpoint)
-            if elsewhere > worker.calls_elsewhere and endpoint is not None:
-                worker.calls_elsewhere = elsewhere
+            if elsewhere > worker.calls_by_others and endpoint is not None:
+                worker.calls_by_others = elsewhere
                 endpoint.used_at = self._clock.monotonic()
 
     def _unresponsive(self, channel: WorkerChannel) -> None:

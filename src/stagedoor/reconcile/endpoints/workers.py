@@ -34,7 +34,7 @@ class ModelWorker:
     """A worker and how it is. ``exited`` has the exit code as soon as the engine tells it.
 
     ``begun`` and ``settled`` say that its start has begun and that it is over, one way or another. ``calls_seen``: how many calls it
-    had been sent by this process when somebody last looked whether it is used; ``calls_elsewhere``: by others.
+    had been sent by this process when somebody last looked whether it is used; ``calls_by_others``: by others.
     """
 
     id: str
@@ -46,7 +46,7 @@ class ModelWorker:
     channel: Channel | None = None
     ready_at: float | None = None
     calls_seen: int = 0
-    calls_elsewhere: int = 0
+    calls_by_others: int = 0
     unresponsive: bool = False
     begun: bool = False
     settled: asyncio.Event = field(default_factory=asyncio.Event)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _RAW_BYTES_AT_MOST = 64 * 1024 * 1024
-_CELLS_OF_FEW_ROWS = 8_000  # rows times trees up to which the arrays are the faster way
+_CELLS_OF_FEW_ROWS = 24_000  # rows times trees up to which the arrays are the faster way
 _CHECK_ROWS = 24
 _TOLERANCE = 1e-6
 

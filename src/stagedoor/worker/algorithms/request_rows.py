@@ -34,6 +34,9 @@ _NAMES = {
     "application/x-jsonlines": JSON_LINES,
     RECORDIO: RECORDIO,
 }
+_ZERO, _COLON, _NEWLINE, _BLANK = b"0:\n "
+_AS_BLANKS = bytes.maketrans(b":\n", b"  ")
+_DIGITS_AT_MOST = 7  # such whole numbers are exact as float32
 _CELLS_AT_ONCE = 16 * 1024 * 1024
 
 
@@ -159,6 +162,9 @@ def _read_libsvm(body: bytes) -> Rows:
     text = body.strip()
     if not text:
         raise RowsError("the body is empty")
+    bags = _read_libsvm_of_counts(text)
+    if bags is not None:
+        return bags
     rows: list[tuple[list[int], list[float]]] = []
     for number, line in enumerate(text.split(b"\n"), 1):
         columns: list[int] = []
@@ -175,6 +181,35 @@ def _read_libsvm(body: bytes) -> Rows:
                 raise RowsError(f"{shown!r} in line {number} is not index:value") from None
         rows.append((columns, values))
     return _sparse(rows)
+
+
+def _read_libsvm_of_counts(text: bytes) -> SparseRows | None:
+    """Lines ``label index:value index:value …`` of small whole numbers, as bags of words are, all read at once; None for anything else."""
+    characters = np.frombuffer(text + b"\n", dtype=np.uint8)
+    (ends,) = np.nonzero(characters - _ZERO > 9)  # wraps: everything that is no digit becomes larger than 9
+    digits = np.diff(ends, prepend=-1) - 1
+    separators = characters[ends]
+    is_colon, is_newline = separators == _COLON, separators == _NEWLINE
+    if (
+        not (is_colon | is_newline | (separators == _BLANK)).all()
+        or digits.min() < 1
+        or digits.max() > _DIGITS_AT_MOST
+    ):
+        return None
+    # Without the first number of each line, the label, indices and values take turns.
+    is_label = np.concatenate([[True], is_newline[:-1]])
+    taking_turns = is_colon[~is_label]
+    if (
+        is_colon[is_label].any()
+        or not taking_turns[::2].all()
+        or taking_turns[1::2].any()
+        or len(taking_turns) % 2
+    ):
+        return None
+    numbers = np.fromstring(text.translate(_AS_BLANKS), dtype=np.int64, sep=" ")
+    pairs = numbers[~is_label].reshape(-1, 2)
+    starts = np.append((np.flatnonzero(is_label) - np.arange(np.count_nonzero(is_label))) // 2, len(pairs))
+    return SparseRows(starts, pairs[:, 0], pairs[:, 1].astype(np.float32))
 
 
 def _read_recordio(body: bytes) -> Rows:
