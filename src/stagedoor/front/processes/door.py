@@ -47,6 +47,7 @@ class Door(Server):
 
     def open(self) -> None:
         """Begin to accept."""
+        self._counts.set(self.open_count)
         loop = asyncio.get_running_loop()
         for each in self._listening:
             each.setblocking(False)
