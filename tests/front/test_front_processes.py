@@ -253,18 +253,21 @@ def test_pipelined_requests_are_answered_in_order_across_the_hand_over(server: S
     invoke, health = line.invocation(app.name), b"GET /_stagedoor/health HTTP/1.1\r\nHost: h\r\n\r\n"
     head = "".join(f"{name}: {value}\r\n" for name, value in invoke.headers.items())
     length = f"Content-Length: {len(invoke.body)}\r\n"
-    one = f"POST {invoke.path} HTTP/1.1\r\n{head}{length}\r\n".encode() + invoke.body
+    host = f"Host: {server.api.removeprefix('http://')}\r\n"
+    one = f"POST {invoke.path} HTTP/1.1\r\n{host}{head}{length}\r\n".encode() + invoke.body
     connection: socket.socket = line.connection.sock
     connection.sendall(one + one + health + one + health[:20])
     time.sleep(0.2)
     connection.sendall(health[20:])
-    answers: list[bytes] = []
+    answers = list[bytes]()
     with connection.makefile("rb") as reader:
         for _ in range(5):
-            headers = dict(
-                raw.decode().lower().split(": ") for raw in list(iter(reader.readline, b"\r\n"))[1:]
-            )
-            answers.append(reader.read(int(headers["content-length"])))
+            head = list[str]()
+            while (text := reader.readline().decode().strip()) or not head:
+                assert text, "the connection ended"
+                head.append(text.lower())
+            (length,) = [text.rpartition(" ")[2] for text in head if text.startswith("content-length")]
+            answers.append(reader.read(int(length)))
     assert [body.startswith(b"{") for body in answers] == [False, False, True, False, True]
     assert {tuple(numbers(answers[n])) for n in (0, 1, 3)} == {tuple(numbers(answers[0]))}
 
