@@ -14,6 +14,7 @@ from stagedoor.front.processes.connection_counts import ConnectionCounts
 from stagedoor.front.processes.process import FrontProcess
 from stagedoor.http.message import Request
 from stagedoor.public.addressing import api_address
+from stagedoor.server_process import bound_memory
 
 
 def _public_claims(request: Request) -> bool:
@@ -33,6 +34,7 @@ async def _run(pipe: int, counts: int, number: int, listeners: list[list[int]]) 
 def main(arguments: list[str]) -> None:
     """Serve until the control process says stop or is gone."""
     os.umask(0o077)
+    bound_memory()
     # A terminal's Ctrl-C goes to all processes; the control process says when it is time to stop.
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, signal.SIG_IGN)

@@ -179,7 +179,9 @@ def test_a_changed_policy_counts_from_the_very_next_request_on(server: Server, a
 
 def test_a_session_ends_with_its_role(server: Server, app: Deployed) -> None:
     role = make_role(server, MAY_INVOKE)
-    keys = server.client("sts").assume_role(RoleArn=role["Arn"], RoleSessionName="one")["Credentials"]
+    _, own = make_user(server, {"Action": "sts:AssumeRole"})
+    sts = server.client("sts", credentials=own)
+    keys = sts.assume_role(RoleArn=role["Arn"], RoleSessionName="one")["Credentials"]
     line = Line(server, keys)
     assert line.invoke(app.name)[0] == 200
     seen = server.data / "logs" / "role-activity.jsonl"

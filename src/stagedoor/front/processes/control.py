@@ -339,7 +339,7 @@ class FrontProcesses:
                 self._denials.append(values[0])
             case "activity":
                 if self._house.role_activity is not None:
-                    for one in values[0]:
+                    for one in values:
                         self._house.role_activity.note(*one)
             case "use":
                 self._from_thread(self._used, *values)
