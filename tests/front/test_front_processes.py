@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from cli import commands
 from front.wire_requests import Signed
 from journeys.deployed import CSV, Deployed, all_end, numbers
 from services.hosting_house import model_archive, train
@@ -133,6 +134,12 @@ def test_invocations_go_on_while_the_control_process_gets_no_time(server: Server
     assert server.client("s3").list_buckets()["Buckets"]
 
 
+def test_status_shows_them(server: Server) -> None:
+    found = json.loads(commands.stagedoor("status", "--json", "--data", str(server.data)).stdout)
+    assert {each["pid"] for each in found["fronts"]} == pids(server)
+    assert commands.stagedoor("status", "--data", str(server.data)).stdout.count("front process ") == 2
+
+
 def test_connections_are_shared_out_evenly(server: Server, app: Deployed) -> None:
     lines = [Line(server) for _ in range(8)]
     with ThreadPoolExecutor(8) as pool:
@@ -223,8 +230,8 @@ def test_when_a_key_was_used_is_kept(server: Server, app: Deployed) -> None:
 def test_every_other_kind_of_request_is_answered_on_the_same_connection(
     server: Server, app: Deployed
 ) -> None:
-    chunked = app.server.client("s3")
-    chunked.put_object(Bucket=app.name, Key="note", Body=b"words")
+    s3 = server.client("s3")
+    s3.put_object(Bucket=app.name, Key="note", Body=b"words")
     kinds: list[Callable[[Line], tuple[int, bytes]]] = [
         lambda line: line.ask(Signed(server, "s3", target=f"/{app.name}/note")),
         lambda line: line.ask(Signed(server, "sts")),
@@ -244,10 +251,14 @@ def test_every_other_kind_of_request_is_answered_on_the_same_connection(
         client = line.socket_name
         assert line.invoke(app.name)[0] == 200
         assert kind(line)[0] == status
+        if status == 200:
+            assert line.ask(Signed(server, "sts"))[0] == 200
+            assert line.socket_name == client
+        # Invocations that the control process answers end its connection: the next one finds a front process.
         assert line.invoke(app.name)[0] == 200
-        assert line.socket_name == client
+        assert line.connection.sock is None or status == 400
         line.close()
-    assert chunked.get_object(Bucket=app.name, Key="big")["Body"].read() == b"x" * 3_000_000
+    assert s3.get_object(Bucket=app.name, Key="big")["Body"].read() == b"x" * 3_000_000
 
 
 def test_pipelined_requests_are_answered_in_order_across_the_hand_over(server: Server, app: Deployed) -> None:

@@ -9,10 +9,11 @@ import contextlib
 import os
 import socket
 import ssl
+from collections.abc import Callable
 from typing import cast
 
 from stagedoor.http.connection import Connection, Handler, Limits
-from stagedoor.http.message import TlsFromHere
+from stagedoor.http.message import Request, Response, TlsFromHere
 
 CONNECTIONS_MAX = 4096
 BACKLOG = 1024
@@ -38,13 +39,25 @@ class _Held(asyncio.Protocol):
 class _Adopted(Connection):
     """A connection of which somebody else has read the beginning."""
 
-    early = b""
+    def __init__(
+        self, server: "Server", scheme: str, early: bytes, ends_with: Callable[[Request], bool]
+    ) -> None:
+        super().__init__(server, scheme)
+        self._early = early
+        self._ends_with = ends_with
+        self._handler = self._answer
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        if self.early:
-            early, self.early = self.early, b""
+        early, self._early = self._early, b""
+        if early:
             self.data_received(early)
+
+    async def _answer(self, request: Request) -> Response:
+        response = await self._server.handler(request)
+        if self._ends_with(request) and not self._queue and self._body is None and self._head_begun_s is None:
+            response.close = True
+        return response
 
 
 class Server:
@@ -111,13 +124,16 @@ class Server:
             each.listen(BACKLOG)
         return found
 
-    async def adopt(self, accepted: socket.socket, early: bytes = b"") -> None:
-        """Go on with a connection that was accepted elsewhere. ``early`` has been read of it and belongs to requests without an answer."""
+    async def adopt(
+        self, accepted: socket.socket, early: bytes, ends_with: Callable[[Request], bool]
+    ) -> None:
+        """Go on with a connection that was accepted elsewhere. ``early`` has been read of it and belongs to requests without an answer.
+
+        After a request for which ``ends_with`` is true the connection ends, unless more has been sent already.
+        """
 
         def connection() -> _Adopted:
-            adopted = _Adopted(self, self.scheme)
-            adopted.early = early
-            return adopted
+            return _Adopted(self, self.scheme, early, ends_with)
 
         accepted.setblocking(False)
         await asyncio.get_running_loop().connect_accepted_socket(connection, accepted)

@@ -19,12 +19,14 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final
 
 from stagedoor.authz.sigv4 import SignatureError
+from stagedoor.front import invocation_lane
 from stagedoor.front.access_log import AccessLog
 from stagedoor.front.processes import connection_counts
 from stagedoor.front.processes.connection_counts import ConnectionCounts
 from stagedoor.front.processes.link import Link
 from stagedoor.front.processes.messages import Message
 from stagedoor.front.processes.replica import KINDS
+from stagedoor.http.message import Request
 from stagedoor.http.server import Server
 from stagedoor.services import principals
 from stagedoor.services.call import House
@@ -357,8 +359,13 @@ class FrontProcesses:
 
     @staticmethod
     async def _go_on(server: Server, connected: socket.socket, early: bytes) -> None:
+        def is_invocation(request: Request) -> bool:
+            # One that its process could not answer, or on a connection that came for something else: the next one comes on a
+            # new connection, to a front process.
+            return invocation_lane.endpoint_name(request) is not None
+
         with contextlib.suppress(OSError):
-            await server.adopt(connected, early)
+            await server.adopt(connected, early, is_invocation)
 
     def _used(self, access_key_id: str, at: float, region: str, service: str) -> None:
         known = self._house.principals
