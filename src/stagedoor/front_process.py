@@ -41,6 +41,7 @@ def main(arguments: list[str]) -> None:
     if sys.platform == "linux":
         from stagedoor.worker import linux
 
+        linux.set_title("stagedoor: front process")
         linux.hide_from_debuggers()  # keys are in this process's memory
     pipe, counts, number = (int(text) for text in arguments[:3])
     listeners = [[int(text) for text in group.split(",")] for group in arguments[3:]]
