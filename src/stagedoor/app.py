@@ -34,6 +34,7 @@ from stagedoor.engine.runtimes import default_runtimes
 from stagedoor.front.access_log import AccessLog
 from stagedoor.front.held_answers import HeldAnswers
 from stagedoor.front.listener import SignedListener
+from stagedoor.front.processes.control import FrontProcesses, FrontsError
 from stagedoor.front.proxy import Proxy
 from stagedoor.http.connection import Handler
 from stagedoor.http.destinations import Destinations
@@ -59,7 +60,15 @@ from stagedoor.services.denials import Denials
 from stagedoor.services.lambda_.routing import resolver
 from stagedoor.services.principals import Principals, RootAccount, read_accounts
 from stagedoor.services.role_activity import RoleActivity
-from stagedoor.settings import Settings, address, has_tls, is_loopback, retry_delays_s, runtime_pythons
+from stagedoor.settings import (
+    Settings,
+    address,
+    front_count,
+    has_tls,
+    is_loopback,
+    retry_delays_s,
+    runtime_pythons,
+)
 from stagedoor.store import data_directory
 from stagedoor.store.contents import Contents
 from stagedoor.store.data_directory import DataDirectoryError, Keys
@@ -141,6 +150,8 @@ class Application:
         self._clock = SystemClock()
         self._closing = contextlib.AsyncExitStack()
         self._servers: list[Server] = []
+        self._closers: list[Callable[[], Awaitable[None]]] = []
+        self._fronts: FrontProcesses | None = None
         self._held_answers: HeldAnswers | None = None
         self._ca = LocalCa(settings.data / TLS_FOLDER)
         self.keys, self._made_root_key = _keys(settings)
@@ -165,8 +176,15 @@ class Application:
         host, _ = address(settings.api, "api")
         if has_tls(settings) or not (is_loopback(host) or _is_unspecified(host)):
             self._local = await self._listen("local", signed.handle)
+        fronts = self._front_processes(house, access_log, denials)
         self._public = await self._listen("public", public.handle)
+        opening = asyncio.create_task(fronts.open()) if fronts is not None else None
         await self._reconcile(house, engine)
+        if opening is not None:
+            try:
+                await opening
+            except FrontsError as error:
+                raise StartError(str(error)) from error
         self._noting_roles(house)
         # Not before: a start that fails has shown nobody the root key, so the next one makes and shows another.
         data_directory.keep_keys(settings.data, self.keys)
@@ -192,6 +210,17 @@ class Application:
         self._closing.callback(notices.close)
         return notices
 
+    def _front_processes(
+        self, house: House, access_log: AccessLog, denials: Denials
+    ) -> FrontProcesses | None:
+        count = front_count(self._settings)
+        if not count:
+            return None
+        servers = [server for server in self._servers if server.scheme == "http"]
+        self._fronts = FrontProcesses(count, house, self.keys.session_secret, servers, access_log, denials)
+        self._closers.append(self._fronts.close)
+        return self._fronts
+
     def _health(self) -> bytes:
         return json.dumps(
             {
@@ -199,6 +228,7 @@ class Application:
                 "version": __version__,
                 "api": self._api,
                 "public": self._public,
+                "fronts": self._fronts.status() if self._fronts is not None else [],
                 "isolation": {"mode": self._isolation.mode, "rungs": list(self._isolation.rungs)},
             }
         ).encode()
@@ -282,14 +312,17 @@ class Application:
         host, port = address(getattr(self._settings, name), name)
         tls = None if name == "local" else self._tls_context(host)
         server = Server(handler, tls=tls, connections_max=self._settings.connections_max)
+        # Front processes accept in this one's place, but they end no TLS.
+        accepted_elsewhere = name != "public" and tls is None and front_count(self._settings) > 0
         try:
-            await server.listen(host, port)
+            await (server.bind(host, port) if accepted_elsewhere else server.listen(host, port))
         except OSError as error:
             raise StartError(
                 f"Port {port} on {host} ({name} listener) cannot be used: {error.strerror or error}. "
                 f"Choose another with --{name} HOST:PORT; port 0 picks a free one."
             ) from error
         self._servers.append(server)
+        self._closers.append(partial(server.close, SHUTDOWN_GRACE_S))
         if _is_unspecified(host):
             # Every address of the machine; this is the one that clients on it can always use.
             host = "127.0.0.1" if ":" not in host else "::1"
@@ -421,8 +454,8 @@ class Application:
         """
         if self._held_answers is not None:
             self._held_answers.release()
-        for server in reversed(self._servers):
-            await server.close(SHUTDOWN_GRACE_S)
+        for close in reversed(self._closers):
+            await close()
         await self._closing.aclose()
 
 

@@ -7,6 +7,7 @@ import dataclasses
 import difflib
 import ipaddress
 import math
+import os
 import re
 import tomllib
 import typing
@@ -17,6 +18,8 @@ from typing import Any
 
 FILE_NAME = "stagedoor.toml"
 DESCRIBE_HOLD_MAX_S = 20.0
+FRONTS_MAX = 64
+FRONTS_AUTO_MAX = 16
 
 
 class SettingError(Exception):
@@ -61,6 +64,11 @@ class Settings:
         "The proxy of `stagedoor env --proxy` refuses every host but AWS's, which are served here.", False
     )
     connections_max: int = _doc("Connections at a time, per listener; further ones are answered 503.", 4096)
+    fronts: str = _doc(
+        "Front processes, which answer InvokeEndpoint beside the control process: a number, `auto` (half of the cores when there are "
+        "more than two, else none), or 0 (the control process answers itself). They serve signed listeners without TLS.",
+        "0",
+    )
     engine: str = _doc("Where workers and jobs run: `local` (processes on this machine).", "local")
     account: str = _doc("The account id of the root credentials: 12 digits.", "000000000000")
     region: str = _doc("The default region.", "us-east-1")
@@ -191,6 +199,7 @@ def _check(settings: Settings) -> None:
         raise SettingError("root_access_key_id and root_secret_access_key go together: set both or neither.")
     retry_delays_s(settings)
     runtime_pythons(settings)
+    front_count(settings)
 
 
 def _check_listeners(settings: Settings) -> None:
@@ -235,6 +244,16 @@ def address(text: str, name: str) -> tuple[str, int]:
     if not separator or not port.isdigit() or int(port) > 65535:
         raise SettingError(f"{name} = {text!r} is not an address; write HOST:PORT, e.g. 127.0.0.1:4566.")
     return host.strip("[]") or "127.0.0.1", int(port)
+
+
+def front_count(settings: Settings) -> int:
+    """How many front processes ``fronts`` means on this machine."""
+    if settings.fronts == "auto":
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return min(cores // 2, FRONTS_AUTO_MAX) if cores > 2 else 0
+    if not settings.fronts.isascii() or not settings.fronts.isdigit() or int(settings.fronts) > FRONTS_MAX:
+        raise SettingError(f"fronts = {settings.fronts!r} is no number from 0 to {FRONTS_MAX}, and not auto.")
+    return int(settings.fronts)
 
 
 def retry_delays_s(settings: Settings) -> tuple[float, ...]:

@@ -1,6 +1,7 @@
 """``stagedoor status``: what is running, asked of the server through its own APIs, and what memory it takes, asked of the system."""
 
 import json
+import urllib.request
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,14 +23,18 @@ def command(data: Path | None, as_json: bool) -> None:
     instance = require(settings_from(data=data))
     processes = process_memory.of_server(instance.pid)
     found = _collect(instance)
+    fronts = _fronts(instance)
     if as_json:
         about = {"api": instance.api, "public": instance.public, "pid": instance.pid}
         memory = _memory(processes)
-        click.echo(json.dumps({**about, "isolation": instance.isolation, "memory": memory, **found}))
+        more = {"fronts": fronts, "isolation": instance.isolation, "memory": memory}
+        click.echo(json.dumps({**about, **more, **found}))
         return
     click.echo(f"stagedoor, pid {instance.pid}")
     click.echo(f"  AWS APIs, signed   {instance.api}")
     click.echo(f"  public APIs, web   {instance.public}")
+    for front in fronts:
+        click.echo(f"  front process      pid {front['pid']}, connections: {front['connections']}")
     for line in isolation_lines(instance.isolation):
         click.echo(f"  {line}")
     for line in memory_lines(processes):
@@ -40,6 +45,12 @@ def command(data: Path | None, as_json: bool) -> None:
         width = max(map(len, names), default=0)
         for name, row in zip(names, rows, strict=True):
             click.echo(f"  {name:<{width}}  {row['state']}")
+
+
+def _fronts(instance: Instance) -> list[dict[str, int]]:
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with direct.open(f"{instance.local}/_stagedoor/health", timeout=10) as answer:
+        return json.loads(answer.read())["fronts"]
 
 
 def _memory(processes: Sequence[ProcessMemory]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from stagedoor.cli.instance import data_option, isolation_lines, settings_from
     "--insecure", is_flag=True, default=None, help="Allow addresses that other machines reach, without TLS."
 )
 @click.option("--offline", is_flag=True, default=None, help="The proxy of `env --proxy` lets nothing out.")
+@click.option("--fronts", metavar="N|auto", help="Front processes that answer invocations (default 0).")
 @click.option("--engine", metavar="NAME", help="Where workers run: local.")
 @click.option("--account", metavar="ID", help="Account id of the root key: 12 digits.")
 @click.option("--region", metavar="NAME", help="Default region.")

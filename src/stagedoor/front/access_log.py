@@ -31,7 +31,7 @@ class AccessLog:
             self._timer = asyncio.get_running_loop().call_later(FLUSH_S, self.flush)
 
     def flush(self) -> None:
-        """Append what waits to the file; the file before last is dropped when it is full."""
+        """Append what waits; the file before last is dropped when it is full."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -52,7 +52,11 @@ class AccessLog:
             )
             for now_s, request_id, service, operation, status, duration_s, principal in waiting
         ]
+        self.append(b"\n".join(lines) + b"\n")
+
+    def append(self, lines: bytes) -> None:
+        """Append whole lines to the file: those of here, and those that front processes send."""
         if self._path.exists() and self._path.stat().st_size > FILE_MAX_BYTES:
             self._path.replace(self._path.with_suffix(".1.jsonl"))
         with self._path.open("ab") as file:
-            file.write(b"\n".join(lines) + b"\n")
+            file.write(lines)

@@ -6,51 +6,30 @@ is the request well formed, may they, do it, say it in the caller's protocol.
 
 import asyncio
 import inspect
-import logging
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
 from stagedoor.domain import ids
-from stagedoor.domain.errors import AwsError
-from stagedoor.front import body_limits, invocation_lane, post_object, s3_addressing, s3_cors
+from stagedoor.front import body_limits, invocation_lane, invocations, post_object, s3_addressing, s3_cors
 from stagedoor.front.access_log import AccessLog
 from stagedoor.front.authenticate import authenticate, signing_name_of
-from stagedoor.front.authorise import authorise, may_invoke
-from stagedoor.front.body_limits import BodyLimit
+from stagedoor.front.authorise import authorise
+from stagedoor.front.exchange import Exchange, Exchanges
 from stagedoor.front.held_answers import HeldAnswers
 from stagedoor.front.verified_body import VerifiedBody
-from stagedoor.http.message import BodyTooLargeError, Request, Response
+from stagedoor.http.message import Request, Response
 from stagedoor.services import container_credentials, registry
 from stagedoor.services.call import Call, House
 from stagedoor.services.denials import Denials
 from stagedoor.services.lambda_ import code_links
-from stagedoor.services.permissions import RefusedError
 from stagedoor.services.s3 import integrity, objects
-from stagedoor.services.sagemaker_runtime import data_path
 from stagedoor.store import checksums
-from stagedoor.wire import answers, errors, models, parse, routes, services, validate
+from stagedoor.wire import answers, models, parse, routes, services, validate
 from stagedoor.wire.requests import WireRequest
-
-log = logging.getLogger(__name__)
 
 HEALTH_PATH = "/_stagedoor/health"
 OPERATION_THREADS = 16
-_RUNTIME = "sagemaker-runtime"
-
-
-@dataclass(slots=True)
-class _Exchange:
-    """What is known so far about one request, so that an error can be said in its protocol."""
-
-    request: Request
-    request_id: str
-    service: str = "s3"
-    operation: Any = None
-    protocol: str | None = None
-    caller_arn: str = ""
-    body_limit: BodyLimit | None = None
 
 
 class SignedListener:
@@ -74,10 +53,9 @@ class SignedListener:
         self._public_claims = public_claims
         self._public_answer = public_answer
         self._proxy_answer = proxy_answer
-        self._access_log = access_log
-        self._denials = denials
         self._held_answers = held_answers
         self._threads = ThreadPoolExecutor(OPERATION_THREADS, thread_name_prefix="operation")
+        self._exchanges = Exchanges(house.clock, access_log, denials, self._in_thread)
 
     @staticmethod
     def warm() -> None:
@@ -96,60 +74,30 @@ class SignedListener:
         if self._public_claims(request):
             return await self._public_answer(request)
         started_s = self._house.clock.monotonic()
-        exchange = _Exchange(request, ids.request_id())
-        try:
-            invoked = invocation_lane.endpoint_name(request)
-            if invoked is not None:
-                response = await self._invoke(exchange, invoked)
-            elif request.method == "OPTIONS" and "access-control-request-method" in request.header:
-                response = await self._in_thread(s3_cors.preflight, self._house, request)
-            elif request.path.startswith(code_links.PREFIX) and request.method in ("GET", "HEAD"):
-                response = await self._in_thread(code_links.package, self._house, request)
-            elif request.path == container_credentials.PATH and request.method == "GET":
-                response = await self._in_thread(container_credentials.answer, self._house, request)
-            else:
-                response = await self._operate(exchange)
-        except RefusedError as error:
-            name = exchange.operation.name if exchange.operation is not None else "-"
-            await self._in_thread(
-                self._denials.note, exchange.request_id, exchange.service, name, error.asked
-            )
-            response = self._error(exchange, error)
-        except AwsError as error:
-            response = self._error(exchange, error)
-        except BodyTooLargeError as error:
-            limit = exchange.body_limit or BodyLimit(exchange.service, "", body_limits.DEFAULT_BYTES)
-            response = self._error(exchange, limit.refusal(error))
-            response.close = True
-        except (asyncio.CancelledError, ConnectionError):
-            raise
-        except Exception:
-            # The one place where a fault of ours becomes an answer; the traceback belongs to the log alone.
-            log.exception("operation failed", extra={"request_id": exchange.request_id})
-            response = self._error(
-                exchange,
-                AwsError(
-                    "InternalError" if exchange.service == "s3" else "InternalFailure",
-                    f"stagedoor failed on this request; its log has the cause under {exchange.request_id}.",
-                    status=500,
-                ),
-            )
+        exchange = Exchange(request, ids.request_id())
+        response = await self._exchanges.answer(exchange, self._steps)
         if exchange.service == "s3" and "origin" in request.header and request.method != "OPTIONS":
             response.headers = [
                 *response.headers,
                 *await self._in_thread(s3_cors.answer_headers, self._house, request),
             ]
-        self._access_log.write(
-            exchange.request_id,
-            exchange.service,
-            exchange.operation.name if exchange.operation is not None else "-",
-            response.status,
-            self._house.clock.monotonic() - started_s,
-            exchange.caller_arn,
-        )
+        self._exchanges.log(exchange, response, started_s)
         return response
 
-    async def _operate(self, exchange: _Exchange) -> Response:
+    async def _steps(self, exchange: Exchange) -> Response:
+        request = exchange.request
+        invoked = invocation_lane.endpoint_name(request)
+        if invoked is not None:
+            return await invocations.invoke(self._house, exchange, invoked)
+        if request.method == "OPTIONS" and "access-control-request-method" in request.header:
+            return await self._in_thread(s3_cors.preflight, self._house, request)
+        if request.path.startswith(code_links.PREFIX) and request.method in ("GET", "HEAD"):
+            return await self._in_thread(code_links.package, self._house, request)
+        if request.path == container_credentials.PATH and request.method == "GET":
+            return await self._in_thread(container_credentials.answer, self._house, request)
+        return await self._operate(exchange)
+
+    async def _operate(self, exchange: Exchange) -> Response:
         request, house = exchange.request, self._house
         path = request.path
         signing_name = signing_name_of(request)
@@ -171,6 +119,7 @@ class SignedListener:
         wire_request = WireRequest(request.method, path, request.query, request.header, authenticated.body)
         exchange.operation, exchange.protocol, labels = routes.operation_of(service, wire_request)
         operation = exchange.operation
+        exchange.operation_name = operation.name
         function = registry.operation(exchange.service, operation.name)
         if not operation.has_streaming_input:
             wire_request = await _whole(wire_request, limit_bytes)
@@ -209,13 +158,14 @@ class SignedListener:
         status = 206 if exchange.service == "s3" and "ContentRange" in result else answer.status
         return Response(status, answer.headers, answer.body)  # pyright: ignore[reportArgumentType]
 
-    async def _post(self, exchange: _Exchange, path: str) -> Response:
+    async def _post(self, exchange: Exchange, path: str) -> Response:
         """``_operate`` for a browser's form: its fields say who signed and what; the rest is a PutObject."""
         request, house = exchange.request, self._house
         upload = await post_object.read(request, path, house)
         authenticated = upload.authenticated
         exchange.caller_arn = authenticated.caller.arn
         exchange.operation = operation = models.service("s3").operation("PutObject")
+        exchange.operation_name = operation.name
         labels = {"Bucket": upload.bucket, "Key": upload.key}
         parameters = parse.request(operation, "rest-xml", upload.request, labels)
         validate.request(operation, parameters)
@@ -232,46 +182,8 @@ class SignedListener:
         result = await objects.put_object(call, parameters)
         return post_object.answer(upload, request, result["ETag"], exchange.request_id)
 
-    async def _invoke(self, exchange: _Exchange, name: str) -> Response:
-        """``_operate`` for an ordinary InvokeEndpoint: the same steps without looking anything up in the service's model."""
-        request, house = exchange.request, self._house
-        exchange.service, exchange.protocol = _RUNTIME, "rest-json"
-        exchange.operation = models.service(_RUNTIME).operation("InvokeEndpoint")
-        exchange.body_limit = BodyLimit(_RUNTIME, "", house.settings.invoke_body_max_bytes)
-        authenticated = await authenticate(request, _RUNTIME, house, exchange.body_limit.limit_bytes)
-        caller, body = authenticated.caller, authenticated.body
-        assert isinstance(body, bytes)
-        exchange.caller_arn = caller.arn
-        header = request.header
-        if not may_invoke(authenticated, name, house):
-            parameters = invocation_lane.parameters(name, header, body)
-            wire_request = WireRequest(request.method, request.path, request.query, header, body)
-            authorise(authenticated, _RUNTIME, "InvokeEndpoint", parameters, wire_request, house)
-        result = await data_path.invoke(
-            house,
-            authenticated.account_id,
-            authenticated.region,
-            name,
-            body,
-            content_type=header.get("content-type"),
-            accept=header.get("accept"),
-        )
-        return invocation_lane.response(result, exchange.request_id)
-
     async def _in_thread(self, function: Callable[..., Any], *arguments: object) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
-
-    def _error(self, exchange: _Exchange, error: AwsError) -> Response:
-        answer = errors.serialise(
-            models.service(exchange.service),
-            exchange.operation,
-            exchange.protocol or models.service(exchange.service).protocols[0],
-            error,
-            exchange.request_id,
-            exchange.request.path,
-        )
-        headers = [*answer.headers, *error.headers.items()]
-        return Response(answer.status, headers, answer.body)  # pyright: ignore[reportArgumentType]
 
 
 async def _whole(request: WireRequest, limit_bytes: int) -> WireRequest:

@@ -12,6 +12,10 @@ class BodyTooLargeError(Exception):
     """A body is longer than the reader allowed. Answer 413 and let the connection close."""
 
 
+class ElsewhereError(Exception):
+    """Another process has what it takes to answer this request; nothing of it has been done yet."""
+
+
 class Body(Protocol):
     """A request's body: read it at most once, whole or in pieces. Unread rest is dropped by the connection."""
 

@@ -1,13 +1,22 @@
-"""A listening socket whose connections speak HTTP/1.1, over TLS or without: where every flow begins."""
+"""A listening socket whose connections speak HTTP/1.1, over TLS or without: where every flow begins.
+
+A server may leave the accepting to other processes: they accept on its socket (``bind`` without ``listen``), and connections that they
+do not answer themselves come here by ``adopt``.
+"""
 
 import asyncio
 import contextlib
+import os
+import socket
 import ssl
+from collections.abc import Callable
+from typing import cast
 
 from stagedoor.http.connection import Connection, Handler, Limits
-from stagedoor.http.message import TlsFromHere
+from stagedoor.http.message import Request, Response, TlsFromHere
 
 CONNECTIONS_MAX = 4096
+BACKLOG = 1024
 # So many are told 503 at one time; what comes beyond is closed without a word.
 REFUSED_MAX = 256
 EVICT_IDLE_S = 1.0
@@ -25,6 +34,30 @@ class _Held(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.lost = True
+
+
+class _Adopted(Connection):
+    """A connection of which somebody else has read the beginning."""
+
+    def __init__(
+        self, server: "Server", scheme: str, early: bytes, ends_with: Callable[[Request], bool]
+    ) -> None:
+        super().__init__(server, scheme)
+        self._early = early
+        self._ends_with = ends_with
+        self._handler = self._answer
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        early, self._early = self._early, b""
+        if early:
+            self.data_received(early)
+
+    async def _answer(self, request: Request) -> Response:
+        response = await self._server.handler(request)
+        if self._ends_with(request) and not self._queue and self._body is None and self._head_begun_s is None:
+            response.close = True
+        return response
 
 
 class Server:
@@ -63,24 +96,52 @@ class Server:
 
     async def listen(self, host: str, port: int) -> None:
         """Bind and accept; ``port`` 0 picks a free one. OSError when the address is taken."""
+        await self.bind(host, port)
+        assert self._server is not None
+        await self._server.start_serving()
+
+    async def bind(self, host: str, port: int) -> None:
+        """Take the address without accepting: ``listening_sockets`` are for others who do."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
             lambda: Connection(self, self.scheme),
             host,
             port,
-            backlog=1024,
+            backlog=BACKLOG,
             reuse_address=True,
             ssl=self._tls,
             ssl_handshake_timeout=self.limits.tls_handshake_timeout_s if self._tls is not None else None,
+            start_serving=False,
         )
         self.host = host
         self.port = self._server.sockets[0].getsockname()[1]
 
+    def listening_sockets(self) -> list[socket.socket]:
+        """What it is bound to, listening, as sockets of their own: a process that has them accepts on them."""
+        bound = cast("asyncio.Server", self._server).sockets
+        found = [socket.socket(fileno=os.dup(each.fileno())) for each in bound]
+        for each in found:
+            each.listen(BACKLOG)
+        return found
+
+    async def adopt(
+        self, accepted: socket.socket, early: bytes, ends_with: Callable[[Request], bool]
+    ) -> None:
+        """Go on with a connection that was accepted elsewhere. ``early`` has been read of it and belongs to requests without an answer.
+
+        After a request for which ``ends_with`` is true the connection ends, unless more has been sent already.
+        """
+
+        def connection() -> _Adopted:
+            return _Adopted(self, self.scheme, early, ends_with)
+
+        accepted.setblocking(False)
+        await asyncio.get_running_loop().connect_accepted_socket(connection, accepted)
+
     async def close(self, grace_s: float) -> None:
         """Stop accepting, let answers under way finish for ``grace_s`` seconds, then end all connections."""
-        if self._server is None:
-            return
-        self._server.close()
+        if self._server is not None:
+            self._server.close()
         for connection in list(self._connections):
             connection.finish()
         self._idle.clear()

@@ -35,13 +35,17 @@ class Denials:
 
     def note(self, request_id: str, service: str, operation: str, asked: Asked) -> None:
         """Explain one refusal and write it down."""
-        entry = {
+        entry: dict[str, Any] = {
             "time": iso8601_ms(self._clock.now()),
             "request_id": request_id,
             "service": service,
             "operation": operation,
             **explain(asked, self._sources(asked)),
         }
+        self.append(entry)
+
+    def append(self, entry: Mapping[str, Any]) -> None:
+        """Write an explanation down; front processes send theirs."""
         self._path.parent.mkdir(exist_ok=True)
         if self._path.exists() and self._path.stat().st_size > _FILE_MAX_BYTES:
             self._path.replace(previous(self._path))

@@ -6,6 +6,7 @@ one future per call, one write per turn of the event loop, and one timer per cha
 """
 
 import asyncio
+import socket
 from collections.abc import Callable, Mapping
 from typing import Any, Final, cast
 
@@ -68,6 +69,11 @@ class Channel(asyncio.Protocol):
     def __init__(self) -> None:
         self.hello: Mapping[str, Any] = {}
         """Meta of the worker's HELLO."""
+        self.address = ""
+        """Where the worker listens, for further channels to it."""
+        self.calls_elsewhere = 0
+        """Calls that front processes have under way on channels of their own, as far as they have told; 1 at least while one that is to
+        give up the worker has not done so."""
         self._loop = asyncio.get_running_loop()
         self._greeting: asyncio.Future[None] = self._loop.create_future()
         self._closed: asyncio.Future[None] = self._loop.create_future()
@@ -91,6 +97,7 @@ class Channel(asyncio.Protocol):
         try:
             async with asyncio.timeout(timeout_s):
                 channel = await cls._connect(address)
+                channel.address = address
                 try:
                     await channel._greeting
                 except BaseException:
@@ -119,6 +126,12 @@ class Channel(asyncio.Protocol):
                 await asyncio.sleep(pause_s)
                 pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
 
+    @classmethod
+    async def over(cls, connected: socket.socket) -> "Channel":
+        """A channel on a connection to a worker that is ready; calls may be sent before its HELLO has come."""
+        _, channel = await asyncio.get_running_loop().create_unix_connection(cls, sock=connected)
+        return channel
+
     def call(self, meta: Mapping[str, Any], body: bytes, timeout_s: float) -> asyncio.Future[Answer]:
         """Send one call; await the result for the answer's ``(meta, body)``.
 
@@ -139,8 +152,8 @@ class Channel(asyncio.Protocol):
 
     @property
     def in_flight(self) -> int:
-        """Calls the worker has not answered, whether or not their callers still wait."""
-        return len(self._calls)
+        """Calls the worker has not answered, whether or not their callers still wait; those of front processes too."""
+        return len(self._calls) + self.calls_elsewhere
 
     @property
     def is_closed(self) -> bool:

@@ -87,18 +87,33 @@ class EndpointRoutes:
         self._turn = 0
         self._unresponsive: Callable[[WorkerChannel], None] | None = None
         self._wanted: Callable[[EndpointKey], None] | None = None
+        self._followers: list[Callable[[EndpointKey, tuple[VariantRoute, ...]], None]] = []
 
     # The reconciler's side --------------------------------------------------------------------------------------------
 
     def publish(self, key: EndpointKey, variants: Sequence[VariantRoute]) -> None:
         """Replace an endpoint's routes in one step; invocations that wait choose again."""
         self._routes[key] = tuple(variants)
+        self._tell(key)
         self._wake(key)
 
     def withdraw(self, key: EndpointKey) -> None:
         """Take no more invocations for an endpoint; those that wait are told that it is not there."""
         self._routes.pop(key, None)
+        self._tell(key)
         self._wake(key)
+
+    def follow(self, follower: Callable[[EndpointKey, tuple[VariantRoute, ...]], None]) -> None:
+        """Have ``follower`` told of every change, before anything else comes of it; no variants: no more invocations."""
+        self._followers.append(follower)
+
+    def all(self) -> list[tuple[EndpointKey, tuple[VariantRoute, ...]]]:
+        """Everything that is published."""
+        return list(self._routes.items())
+
+    def _tell(self, key: EndpointKey) -> None:
+        for follower in self._followers:
+            follower(key, self._routes.get(key, ()))
 
     def loaded(self) -> None:
         """Every endpoint that existed at the start has been published once. Until then nothing is unknown."""

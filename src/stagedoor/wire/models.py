@@ -128,22 +128,33 @@ def _model_file(name: str) -> Path:
 @cache
 def service(name: str) -> Service:
     """The service called ``name`` as boto3 calls it (``sagemaker-runtime``); LookupError when there is none."""
+    return from_description(description(name), name)
+
+
+def description(name: str) -> dict[str, Any]:
+    """The contents of a service's model file. Takes nothing of botocore's code."""
     path = _model_file(name)
     raw = path.read_bytes()
     if path.suffix == ".gz":
         raw = gzip.decompress(raw)
-    return from_description(orjson.loads(raw), name)
+    return orjson.loads(raw)
 
 
-def from_description(description: dict[str, Any], name: str) -> Service:
+def from_description(contents: dict[str, Any], name: str) -> Service:
     """A service from the contents of a model file."""
     from botocore.model import ServiceModel
 
-    shapes: dict[str, dict[str, Any]] = description.get("shapes", {})
-    faults = frozenset(shape_name for shape_name, shape in shapes.items() if shape.get("fault"))
+    shapes: dict[str, dict[str, Any]] = contents.get("shapes", {})
+    faults = faults_of(contents)
     errors = [shape_name for shape_name, shape in shapes.items() if shape.get("exception")]
-    operations: dict[str, dict[str, Any]] = description.get("operations", {})
+    operations: dict[str, dict[str, Any]] = contents.get("operations", {})
     for operation in operations.values():
         operation.pop("documentation", None)
-    kept = {name: value for name, value in description.items() if name not in ("shapes", "documentation")}
+    kept = {name: value for name, value in contents.items() if name not in ("shapes", "documentation")}
     return Service(ServiceModel(kept | {"shapes": _Shapes(shapes)}, name), faults, errors)
+
+
+def faults_of(contents: dict[str, Any]) -> frozenset[str]:
+    """The names of the error shapes that are the server's fault."""
+    shapes: dict[str, dict[str, Any]] = contents.get("shapes", {})
+    return frozenset(name for name, shape in shapes.items() if shape.get("fault"))

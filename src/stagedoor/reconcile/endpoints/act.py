@@ -406,7 +406,9 @@ class EndpointReconciler:
         try:
             counters = await channel.ping(_PING_TIMEOUT_S)
         except CallTimeoutError:
-            self._unresponsive(channel)
+            # What a front process asked of it meanwhile may take long; that has a time-out of its own.
+            if not channel.calls_elsewhere:
+                self._unresponsive(channel)
         except ChannelError:
             pass  # gone: the channel tells that by itself
         else:
