@@ -2,13 +2,14 @@
 
 import argparse
 import json
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench import deploys, functions, growth, invoke, machine, processes, report, storage
+from bench import deploys, functions, invoke, machine, processes, registered, report, storage
 from bench.load import BenchError
 from bench.options import Options, say
 
@@ -17,7 +18,7 @@ SECTIONS: dict[str, Callable[[Options], dict[str, Any]]] = {
     "deploys": deploys.run,
     "functions": functions.run,
     "s3": storage.run,
-    "growth": growth.run,
+    "growth": registered.run,
 }
 OUT = Path(__file__).parent / "out"
 
@@ -67,16 +68,25 @@ def sections_of(only: str | None) -> list[str]:
     return chosen
 
 
-def measure(names: Sequence[str], options: Options, raw: dict[str, Any], path: Path) -> None:
-    """Each section; the raw file is written after each, so that an end by Ctrl-C loses one section at most."""
+def measure(names: Sequence[str], options: Options, raw: dict[str, Any], path: Path) -> bool:
+    """Each section; whether all came to an end. The raw file is written after each: Ctrl-C loses one section at most."""
+    is_whole = True
     for name in names:
         say(f"section {name}")
         moment, began_s = machine.moment(), time.monotonic()
-        data = SECTIONS[name](options)
+        try:
+            data = SECTIONS[name](options)
+        except (BenchError, RuntimeError, OSError, EOFError, subprocess.SubprocessError) as error:
+            print(f"bench: section {name} gave no result: {error}", file=sys.stderr)
+            is_whole = False
+            continue
+        finally:
+            processes.end_all()
         took_s = round(time.monotonic() - began_s, 1)
         raw["sections"][name] = {**moment, "settings": options.settings(), "took_s": took_s, **data}
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(raw, indent=1) + "\n")
+    return is_whole
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -88,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         names = sections_of(given.only)
         if given.add and given.out.exists():
             raw["sections"] = report.read(given.out)["sections"]
-        measure(names, options_of(given), raw, given.out)
+        is_whole = measure(names, options_of(given), raw, given.out)
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
@@ -99,7 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         processes.end_all()
     print(report.markdown(raw))
     say(f"raw numbers: {given.out}; `python -m bench.report {given.out}` writes the page and the plots")
-    return 0
+    return 0 if is_whole else 1
 
 
 if __name__ == "__main__":

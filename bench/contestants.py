@@ -110,9 +110,9 @@ def peer(
         process, contestant.start_s = own.enter_context(_started(chosen, place, works))
         contestant.pid = process.pid
         check(contestant, works)
-    except (Unavailable, BenchError) as error:
+    except (Unavailable, BenchError, OSError, EOFError, ValueError) as error:
         own.close()
-        contestant.reason = str(error)
+        contestant.reason = str(error) or type(error).__name__
         options.say(f"{chosen.title}: {error}")
         return contestant
     except BaseException:

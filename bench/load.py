@@ -101,14 +101,17 @@ def wrk(url: str, requests: Path, connections: int, seconds: float) -> Measured:
     target = urlsplit(url)
     whole_seconds = max(1, round(seconds))
     command = ["wrk", "-t1", f"-c{connections}", f"-d{whole_seconds}s", "--timeout", "60s", "-s", str(SCRIPT)]
-    done = subprocess.run(
-        [*command, f"http://{target.netloc}{target.path}"],
-        env=os.environ | {"BENCH_REQUESTS": str(requests)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=whole_seconds + 90,
-    )
+    try:
+        done = subprocess.run(
+            [*command, f"http://{target.netloc}{target.path}"],
+            env=os.environ | {"BENCH_REQUESTS": str(requests)},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=whole_seconds + 90,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise BenchError("wrk did not come to an end: connections hang") from error
     _, found, told = done.stdout.rpartition("BENCH ")
     if done.returncode or not found:
         raise BenchError(f"wrk failed:\n{done.stdout}{done.stderr}")
