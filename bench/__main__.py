@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import time
@@ -93,6 +94,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser().parse_args(arguments)
     processes.end_on_signals()
     processes.adopt_orphans()
+    # Without their bytecode servers would be read anew at each start: nobody runs them so.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     raw: dict[str, Any] = {"format": report.FORMAT, "environment": machine.environment(), "sections": {}}
     try:
         names = sections_of(given.only)

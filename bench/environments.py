@@ -37,6 +37,7 @@ def python_of(name: str, say: Callable[[str], None]) -> Path:
         "pip",
         "install",
         "-q",
+        "--compile-bytecode",
         "--no-config",
         "--python",
         str(python),
