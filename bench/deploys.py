@@ -147,9 +147,9 @@ def _from_zero(one: work.Work, options: Options) -> list[dict[str, float]]:
         made.endpoint(one)
         asked = made.ask(one)
         for _ in range(max(3, options.repeats)):
-            began_s, before = time.perf_counter(), len(processes.descendants(made.server.pid))
             load.send_all(asked[:1], 1)
-            while len(processes.descendants(made.server.pid)) >= before:
+            began_s, awake = time.perf_counter(), len(processes.descendants(made.server.pid))
+            while len(processes.descendants(made.server.pid)) >= awake:
                 if time.perf_counter() - began_s > ZERO_TIMEOUT_S:
                     raise BenchError("the endpoint kept its workers")
                 time.sleep(0.05)

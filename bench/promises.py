@@ -67,18 +67,18 @@ def _invoke(invoke: Invoke) -> Iterator[Promise]:
         for kind, name, bar in kinds:
             best = invoke.best(kind, "review", connections, "requests_per_s")
             if best and connections in invoke.connections:
-                what = f"review, {connections} connections: throughput of {name} ({invoke.title(best)})"
+                what = f"review, {connections} connections: throughput, beside {name} ({invoke.title(best)})"
                 yield from _at_least(what, bar, invoke.ratio(best, "review", connections), "x")
     if 1 in invoke.connections and (best := invoke.best(None, "review", 1, "p50_ms")):
-        what = f"review, 1 connection: p50 of the best peer ({invoke.title(best)})"
+        what = f"review, 1 connection: p50, beside the best peer ({invoke.title(best)})"
         yield from _at_most(what, 0.65, invoke.ratio(best, "review", 1, "p50_ms"), "x")
     if 8 not in invoke.connections:
         return
     if best := invoke.best(None, "review", 8, "p99_ms"):
-        what = f"review, 8 connections: p99 of the best peer ({invoke.title(best)})"
+        what = f"review, 8 connections: p99, beside the best peer ({invoke.title(best)})"
         yield from _at_most(what, 1.0, invoke.ratio(best, "review", 8, "p99_ms"), "x")
     if best := invoke.best(None, "row", 8, "requests_per_s"):
-        what = f"small JSON row, 8 connections: throughput of the best peer ({invoke.title(best)})"
+        what = f"small JSON row, 8 connections: throughput, beside the best peer ({invoke.title(best)})"
         yield from _at_least(what, 3.0, invoke.ratio(best, "row", 8), "x")
     front = invoke.median(OURS, "review", 8, "front_cpu_us")
     yield from _at_most("the server process's CPU for one review, system calls included", 90, front, " µs")

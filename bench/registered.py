@@ -8,6 +8,7 @@ workers back.
 import base64
 import json
 import tempfile
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,6 +22,7 @@ from bench.stage import Stage
 ACTIVE = 10
 CONNECTIONS = 8
 IDLE_S = 5
+SETTLE_S = 3
 _AT_ONCE = 4
 
 
@@ -44,6 +46,8 @@ def run(options: Options) -> dict[str, Any]:
             made.configuration("row", "row")
             options.say(f"registering {endpoints} endpoints")
             told[f"register_{'small' if made is small else 'large'}_s"] = _register_endpoints(made, endpoints)
+        if settings:
+            time.sleep(IDLE_S + SETTLE_S)  # the last ones give their workers back
         told["invoke"] = _turns(small, large, one, folder, options)
         told["memory"] = _memory(small, large)
         told["register_functions_s"] = [

@@ -83,7 +83,7 @@ def _environment(environment: Raw, sections: Mapping[str, Raw]) -> Lines:
     rows = []
     for name, section in sections.items():
         settings = section["settings"]
-        how = f"{settings['repeats']} runs of {settings['seconds']:g} s"
+        how = f"{settings['repeats']} repeat{'s' if settings['repeats'] > 1 else ''} of {settings['seconds']:g} s"
         rows.append(
             (
                 name,

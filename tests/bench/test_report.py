@@ -92,7 +92,7 @@ def test_refusals_are_counted_and_promises_judged(small_raw: Path) -> None:
     page = report.markdown(report.read(small_raw))
     assert "Of stagedoor's 200 answered requests 4 were forged" in page
     assert (
-        "| review, 8 connections: throughput of the best hand-written peer (FastAPI) | ≥ 3x | 3.70x | yes |"
+        "| review, 8 connections: throughput, beside the best hand-written peer (FastAPI) | ≥ 3x | 3.70x | yes |"
         in page
     )
 
