@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench import environments, load, processes, stage
-from bench.environments import Unavailable
+from bench.environments import NotStarted, Unavailable
 from bench.load import Asked, BenchError
 from bench.options import Options
 from bench.peers import catalogue
@@ -18,6 +18,7 @@ from bench.work import Work
 OURS = "stagedoor"
 WORST_DIFFERENCE = 1e-6
 _START_TIMEOUT_S = 120.0
+_ATTEMPTS = 2
 
 Running = AbstractContextManager[tuple["subprocess.Popen[bytes]", float]]
 
@@ -98,28 +99,45 @@ def ours(stack: ExitStack, works: Mapping[str, Work], options: Options) -> Conte
 def peer(
     stack: ExitStack, chosen: Peer, works: Mapping[str, Work], folder: Path, options: Options
 ) -> Contestant:
-    """The peer, running and checked; with its reason when it cannot be had or answers falsely."""
+    """The peer, running and checked; with its reason when it cannot be had or answers falsely. A start is tried twice."""
     contestant = Contestant(chosen.name, chosen.title, chosen.kind)
-    own = ExitStack()
-    try:
-        python = environments.python_of(chosen.folder, options.say)
-        options.say(f"starting {chosen.title}")
-        place = catalogue.Place(python, processes.free_port(), folder)
-        contestant.versions = environments.versions_of(python, chosen.packages)
-        contestant.ask = lambda work: _ask_peer(chosen, place, work)
-        process, contestant.start_s = own.enter_context(_started(chosen, place, works))
-        contestant.pid = process.pid
-        check(contestant, works)
-    except (Unavailable, BenchError, OSError, EOFError, ValueError) as error:
-        own.close()
-        contestant.reason = str(error) or type(error).__name__
-        options.say(f"{chosen.title}: {error}")
-        return contestant
-    except BaseException:
-        own.close()
-        raise
-    stack.push(own)
+    for attempt in range(_ATTEMPTS):
+        own = ExitStack()
+        try:
+            _start(own, contestant, chosen, works, folder / str(attempt), options)
+        except (Unavailable, BenchError, OSError, EOFError, ValueError) as error:
+            own.close()
+            contestant.reason = str(error) or type(error).__name__
+            options.say(f"{chosen.title}: {error}")
+            if not isinstance(error, NotStarted):
+                break
+        except BaseException:
+            own.close()
+            raise
+        else:
+            contestant.reason = ""
+            stack.push(own)
+            break
     return contestant
+
+
+def _start(
+    own: ExitStack,
+    contestant: Contestant,
+    chosen: Peer,
+    works: Mapping[str, Work],
+    folder: Path,
+    options: Options,
+) -> None:
+    folder.mkdir(parents=True)
+    python = environments.python_of(chosen.folder, options.say)
+    options.say(f"starting {chosen.title}")
+    place = catalogue.Place(python, processes.free_port(), folder)
+    contestant.versions = environments.versions_of(python, chosen.packages)
+    contestant.ask = lambda work: _ask_peer(chosen, place, work)
+    process, contestant.start_s = own.enter_context(_started(chosen, place, works))
+    contestant.pid = process.pid
+    check(contestant, works)
 
 
 def _ask_peer(chosen: Peer, place: catalogue.Place, work: Work) -> tuple[str, Sequence[Asked]]:

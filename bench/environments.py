@@ -21,6 +21,10 @@ class Unavailable(Exception):
     """This peer cannot be installed or started here; the text is the reason that the table shows."""
 
 
+class NotStarted(Unavailable):
+    """It is installed, and did not come up: a busy machine may be the reason."""
+
+
 def python_of(name: str, say: Callable[[str], None]) -> Path:
     """The Python of the peer's environment. Unavailable with the installer's last line when it cannot be made."""
     folder = FOLDER / name

@@ -35,9 +35,7 @@ def run(options: Options) -> dict[str, Any]:
         servers = [contestants.ours(stack, works, options)]
         for chosen in PEERS:
             if options.has_peer(chosen.name):
-                own = folder / chosen.name
-                own.mkdir()
-                servers.append(contestants.peer(stack, chosen, works, own, options))
+                servers.append(contestants.peer(stack, chosen, works, folder / chosen.name, options))
         live = [server for server in servers if not server.reason]
         idle = _idle(live)
         runs = [

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from html import escape
 
 WIDTH = 820
-LABELS = 250
+LABELS = 262
 RIGHT = 110
 ROW = 26
 _STYLE = """

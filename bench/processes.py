@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.environments import Unavailable
+from bench.environments import NotStarted
 
 END_TIMEOUT_S = 15.0
 _PR_SET_CHILD_SUBREAPER = 36
@@ -175,7 +175,7 @@ def running(
 ) -> Iterator[tuple[subprocess.Popen[bytes], float]]:
     """The server while the block runs, and the seconds from its start to its first right answer.
 
-    Unavailable with its last words when it ends or does not answer in time.
+    NotStarted with its last words when it ends or does not answer in time.
     """
     with log.open("wb") as output:
         started_s = time.monotonic()
@@ -191,9 +191,9 @@ def running(
     try:
         while not is_ready():
             if process.poll() is not None:
-                raise Unavailable(f"it ended at its start: {_last_words(log)}")
+                raise NotStarted(f"it ended at its start: {_last_words(log)}")
             if time.monotonic() - started_s > timeout_s:
-                raise Unavailable(f"it gave no right answer within {timeout_s:.0f} s: {_last_words(log)}")
+                raise NotStarted(f"it gave no right answer within {timeout_s:.0f} s: {_last_words(log)}")
             time.sleep(0.02)
         yield process, time.monotonic() - started_s
     finally:

@@ -30,6 +30,7 @@ SIZES = {"1 KB": 1_000, "1 MB": 1_000_000}
 NAMES = {"1 KB": 64, "1 MB": 8}
 CONNECTIONS = 8
 BLOCK = 1 << 20
+SETTLE_S = 0.5
 
 
 @dataclass(slots=True)
@@ -254,6 +255,9 @@ def _small(store: Store, size: str, repeat: int, folder: Path, options: Options)
     for operation, asked in (("PUT", puts), ("GET", gets)):
         told: dict[str, Any] = {"store": store.name, "size": size, "operation": operation, "repeat": repeat}
         try:
+            # What the end of a run cut off may still be written, and not every server writes at once.
+            time.sleep(SETTLE_S)
+            load.send_all(puts, CONNECTIONS)
             answers, _ = load.send_all(asked, CONNECTIONS)
             _check(operation, size, answers)
             seen = load.wrk(url, load.write(folder / "requests", asked), CONNECTIONS, options.seconds)
