@@ -23,7 +23,7 @@ from bench.environments import NotStarted
 END_TIMEOUT_S = 15.0
 _PR_SET_CHILD_SUBREAPER = 36
 _TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
-_OWN_TERMS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
+_ENDINGS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def adopt_orphans() -> None:
@@ -33,12 +33,12 @@ def adopt_orphans() -> None:
 
 
 def end_on_signals() -> None:
-    """SIGTERM and SIGHUP end the benchmark as Ctrl-C does: everything it started is ended first."""
+    """SIGTERM and SIGHUP end the benchmark as Ctrl-C does, also where it was started in the background: all it started goes first."""
 
     def interrupted(number: int, frame: object) -> None:
         raise KeyboardInterrupt
 
-    for number in _OWN_TERMS - {signal.SIGINT}:
+    for number in _ENDINGS:
         signal.signal(number, interrupted)
 
 
