@@ -84,7 +84,12 @@ def measure(names: Sequence[str], options: Options, raw: dict[str, Any], path: P
         finally:
             processes.end_all()
         took_s = round(time.monotonic() - began_s, 1)
-        raw["sections"][name] = {**moment, "settings": options.settings(), "took_s": took_s, **data}
+        raw["sections"][name] = {
+            **moment,
+            "settings": options.settings(),
+            "took_s": took_s,
+            **machine.without_places(data),
+        }
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(raw, indent=1) + "\n")
     return is_whole

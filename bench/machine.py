@@ -4,6 +4,7 @@ import datetime as dt
 import importlib.metadata
 import os
 import platform
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -20,6 +21,9 @@ PACKAGES = (
     "xgboost",
     "onnxruntime",
 )
+
+# An address with a scheme, host:port of the loopback, or an absolute path of two or more parts.
+_PLACE = re.compile(r"\w+://\S+|\b127\.0\.0\.1:\d+|(?<![\w.])(?:/[\w.+@-]+){2,}/?")
 
 
 def describe(packages: tuple[str, ...]) -> str:
@@ -52,6 +56,17 @@ def moment() -> dict[str, Any]:
         "commit": _commit(),
         "load_before": round(os.getloadavg()[0], 2),
     }
+
+
+def without_places(value: Any, name: str = "") -> Any:
+    """The same, with no address and no folder of this machine in a reason or an error: what is told is published."""
+    if isinstance(value, dict):
+        return {key: without_places(inner, key) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [without_places(inner, name) for inner in value]
+    if isinstance(value, str) and name in ("reason", "error"):
+        return _PLACE.sub("...", value)
+    return value
 
 
 def processor() -> str:

@@ -289,7 +289,7 @@ def _large(live: Sequence[Store], folder: Path, options: Options) -> list[dict[s
     source, target = folder / "source", folder / "target"
     digest = _write_random(source, options.large_object_bytes)
     found = []
-    for repeat in range(min(2, options.repeats)):
+    for repeat in range(max(1, options.repeats // 2)):
         for store in live:
             options.say(f"{store.title}: {options.large_object_bytes / 1e9:.2f} GB")
             found += _large_once(store, repeat, source, target, digest)
