@@ -98,6 +98,7 @@ async def _worker() -> Counts:
     with tempfile.TemporaryDirectory(prefix="stagedoor-bench-") as name:
         booster.save_model(Path(name) / "xgboost-model.ubj")
         model = xgboost_serving.load({"algorithm": "xgboost_serving"}, Path(name))
+    model.settle()  # as the model server lets it after its first answer
     request = Request({"content_type": "text/csv"}, b",".join([b"1"] * 40))
 
     async def once() -> None:

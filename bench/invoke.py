@@ -26,16 +26,18 @@ def run(options: Options) -> dict[str, Any]:
     load.require_wrk()
     processes.adopt_orphans()
     with (
-        tempfile.TemporaryDirectory(prefix="sd-bench-", ignore_cleanup_errors=True) as name,
+        tempfile.TemporaryDirectory(prefix="sd-", ignore_cleanup_errors=True) as name,
         ExitStack() as stack,
     ):
         folder = Path(name)
         options.say("training the boosters")
         works = work.make(folder)
         servers = [contestants.ours(stack, works, options)]
-        for chosen in PEERS:
-            if options.has_peer(chosen.name):
-                servers.append(contestants.peer(stack, chosen, works, folder / chosen.name, options))
+        servers += [
+            contestants.peer(stack, chosen, works, folder / chosen.name, options)
+            for chosen in PEERS
+            if options.has_peer(chosen.name)
+        ]
         live = [server for server in servers if not server.reason]
         idle = _idle(live)
         runs = [
