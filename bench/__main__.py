@@ -6,13 +6,14 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from bench import deploys, functions, invoke, machine, processes, registered, report, storage
 from bench.load import BenchError
 from bench.options import Options, say
+from bench.peers import catalogue
 
 SECTIONS: dict[str, Callable[[Options], dict[str, Any]]] = {
     "invoke": invoke.run,
@@ -58,7 +59,20 @@ def options_of(given: argparse.Namespace) -> Options:
         value = getattr(given, name)
         if value is not None:
             chosen[name] = tuple(value) if isinstance(value, list) else value
+    _check(chosen)
     return Options(**chosen)
+
+
+def _check(chosen: Mapping[str, Any]) -> None:
+    known = [*(peer.name for peer in catalogue.PEERS), *storage.PEERS]
+    unknown = sorted(set(chosen.get("peers", ())) - set(known))
+    if unknown:
+        raise BenchError(f"no such peer: {', '.join(unknown)}; there are {', '.join(known)}")
+    for name, value in chosen.items():
+        if name != "peers" and any(
+            number < 1 for number in (value if isinstance(value, tuple) else (value,))
+        ):
+            raise BenchError(f"--{name} has to be 1 or more")
 
 
 def sections_of(only: str | None) -> list[str]:
@@ -106,7 +120,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         names = sections_of(given.only)
         if given.add and given.out.exists():
             raw["sections"] = report.read(given.out)["sections"]
-        is_whole = measure(names, options_of(given), raw, given.out)
+        options = options_of(given)
+        is_whole = measure(names, options, raw, given.out)
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1

@@ -25,6 +25,7 @@ from bench.environments import Unavailable
 from bench.load import BenchError
 from bench.options import Options
 
+PEERS = ("moto", "s3rver", "nanio")
 BUCKET = "bench"
 SIZES = {"1 KB": 1_000, "1 MB": 1_000_000}
 NAMES = {"1 KB": 64, "1 MB": 8}
@@ -102,8 +103,8 @@ def _client(store: Store) -> Any:
 
 
 def _starters(options: Options) -> list[Starter]:
-    peers: Mapping[str, Starter] = {"moto": _moto, "s3rver": _s3rver, "nanio": _nanio}
-    return [_ours, *(starter for name, starter in peers.items() if options.has_peer(name))]
+    starters: Mapping[str, Starter] = {"moto": _moto, "s3rver": _s3rver, "nanio": _nanio}
+    return [_ours, *(starters[name] for name in PEERS if options.has_peer(name))]
 
 
 def _enter(stack: ExitStack, starter: Starter, folder: Path, options: Options) -> Store:

@@ -78,6 +78,12 @@ def test_flags_overrule_what_quick_means() -> None:
     assert not options.has_peer("flask")
 
 
+@pytest.mark.parametrize("flags", [["--peers", "flusk"], ["--seconds", "0"], ["--connections", "8", "0"]])
+def test_flags_without_meaning_are_refused(flags: list[str]) -> None:
+    with pytest.raises(BenchError, match="flusk|--seconds|--connections"):
+        command.options_of(command.parser().parse_args(flags))
+
+
 def test_a_section_that_does_not_exist_is_refused() -> None:
     with pytest.raises(BenchError, match="no such section: s4"):
         command.sections_of("invoke,s4")
