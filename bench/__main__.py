@@ -109,6 +109,16 @@ def measure(names: Sequence[str], options: Options, raw: dict[str, Any], path: P
     return is_whole
 
 
+def _kept(earlier: Mapping[str, Any], environment: Mapping[str, Any]) -> dict[str, Any]:
+    """The sections of an earlier run. BenchError when they were measured on another machine or Python."""
+    for name in ("processor", "cores", "python"):
+        if earlier["environment"][name] != environment[name]:
+            raise BenchError(
+                f"the raw file was measured with another {name}: leave --add out, or choose another --out"
+            )
+    return dict(earlier["sections"])
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     given = parser().parse_args(arguments)
     processes.end_on_signals()
@@ -119,10 +129,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         names = sections_of(given.only)
         if given.add and given.out.exists():
-            raw["sections"] = report.read(given.out)["sections"]
+            raw["sections"] = _kept(report.read(given.out), raw["environment"])
         options = options_of(given)
         is_whole = measure(names, options, raw, given.out)
-    except BenchError as error:
+    except (BenchError, ValueError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -80,7 +80,7 @@ def test_flags_overrule_what_quick_means() -> None:
 
 @pytest.mark.parametrize("flags", [["--peers", "flusk"], ["--seconds", "0"], ["--connections", "8", "0"]])
 def test_flags_without_meaning_are_refused(flags: list[str]) -> None:
-    with pytest.raises(BenchError, match="flusk|--seconds|--connections"):
+    with pytest.raises(BenchError, match=r"flusk|--seconds|--connections"):
         command.options_of(command.parser().parse_args(flags))
 
 
