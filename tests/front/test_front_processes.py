@@ -137,7 +137,10 @@ def test_invocations_go_on_while_the_control_process_gets_no_time(server: Server
 def test_status_shows_them(server: Server) -> None:
     found = json.loads(commands.stagedoor("status", "--json", "--data", str(server.data)).stdout)
     assert {each["pid"] for each in found["fronts"]} == pids(server)
-    assert commands.stagedoor("status", "--data", str(server.data)).stdout.count("  front process      pid ") == 2
+    assert (
+        commands.stagedoor("status", "--data", str(server.data)).stdout.count("  front process      pid ")
+        == 2
+    )
 
 
 def test_connections_are_shared_out_evenly(server: Server, app: Deployed) -> None:

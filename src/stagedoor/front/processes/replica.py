@@ -4,7 +4,7 @@ Place in the flow: ``process`` furnishes a house with these, and the steps of an
 a front process does not have raises ElsewhereError: the request goes to the control process, which has it.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Final, NoReturn
 
@@ -77,6 +77,14 @@ class RecordsReplica:
             and key.name > after
         )
         return [self._records[key] for key in found[:limit]]
+
+    def by_creation(
+        self, kind: str, account_id: str, region: str, *, descending: bool, start: float | None = None
+    ) -> Iterator[Record]:
+        raise ElsewhereError(kind)
+
+    def spelt(self, kind: str, account_id: str, name: str) -> str | None:
+        raise ElsewhereError(kind)
 
     def transaction(self) -> AbstractContextManager[Transaction]:
         raise ElsewhereError("writing")
