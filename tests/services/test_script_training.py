@@ -2,6 +2,7 @@
 
 import io
 import json
+import textwrap
 import time
 import zipfile
 from pathlib import Path
@@ -497,6 +498,36 @@ def test_a_containers_command_runs_as_the_sdk_v3_asks_for_it(bench: Workbench, t
     assert job["TrainingJobStatus"] == "Completed", (job, bench.training_log("v3"))
     assert unpacked(bench.read(f"models/{job['TrainingJobName']}/output/model.tar.gz")) == {"m": b"made"}
     assert "depth 3" in bench.training_log("v3")
+
+
+def test_the_reason_of_the_sdk_v3_driver_comes_after_the_scripts_own(bench: Workbench) -> None:
+    driver = """
+        import subprocess, sys, traceback
+        command = [sys.executable, "-c", "raise ValueError('the label column is absent')"]
+        try:
+            subprocess.run(command, check=True)
+        except subprocess.CalledProcessError as error:
+            text = traceback.format_exc()
+            print(f"Command failed with exit code {error.returncode}. Traceback: {text}")
+            open("/opt/ml/output/failure", "w").write(text)
+            sys.exit(error.returncode)
+    """
+    bench.put("drivers/driver.py", textwrap.dedent(driver))
+    job = bench.trained(
+        "driver",
+        AlgorithmSpecification={
+            "TrainingImage": SKLEARN,
+            "TrainingInputMode": "File",
+            "ContainerEntrypoint": ["python3", "/opt/ml/input/data/sm_drivers/driver.py"],
+        },
+        InputDataConfig=[bench.channel("sm_drivers", "drivers/")],
+    )
+    assert job["TrainingJobStatus"] == "Failed"
+    reason = job["FailureReason"]
+    assert reason.startswith("AlgorithmError: Traceback (most recent call last):")
+    assert "ValueError: the label column is absent\n\nTraceback" in reason
+    assert "Command failed" not in reason
+    assert "CalledProcessError" in reason
 
 
 def test_arguments_without_an_entry_point_are_refused(bench: Workbench, table: None) -> None:

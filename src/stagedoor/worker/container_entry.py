@@ -67,11 +67,22 @@ def run(job: Job) -> None:
     except user_program.StartFailed as error:
         raise JobFailed(f"ClientError: {error}") from error
     if ended.exit_code != 0:
+        _tell_cause(job, ended)
         raise JobFailed(
             ended.error or "the container's command printed nothing",
             ended.shell_code,
             log_text=f"stagedoor: the container's command ended with exit code {ended.shell_code}",
         )
+
+
+def _tell_cause(job: Job, ended: user_program.Ended) -> None:
+    """SDK v3's driver leaves that its child has failed as the reason: put before it why."""
+    failure = job.output_dir / "failure"
+    if not failure.is_file() or failure.is_symlink():
+        return
+    told = failure.read_text(errors="replace")
+    if user_program.CALLED_PROCESS_ERROR in told and ended.cause:
+        failure.write_text(f"{ended.cause}\n\n{told}", errors="backslashreplace")
 
 
 def _require_place(job: Job) -> None:

@@ -19,6 +19,8 @@ _READ_BYTES = 64 * 1024
 _LAST_OUTPUT_S = 2.0
 _TRACEBACK = "Traceback (most recent call last):"
 _KEPT_LINES = 15
+CALLED_PROCESS_ERROR = "subprocess.CalledProcessError: "
+_DRIVER_FAILED = "\nCommand failed with exit code "  # SDK v3's driver
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,14 @@ class Ended:
         if found:
             return (found + text).strip()
         return "\n".join(self.last_output.strip().splitlines()[-_KEPT_LINES:])
+
+    @property
+    def cause(self) -> str:
+        """The last traceback that tells more than that a program ended, as a driver around the script prints; empty without one."""
+        for piece in reversed(self.last_output.split(_TRACEBACK)[1:]):
+            if CALLED_PROCESS_ERROR not in piece:
+                return (_TRACEBACK + piece.partition(_DRIVER_FAILED)[0]).strip()
+        return ""
 
     @property
     def shell_code(self) -> int:
