@@ -228,7 +228,6 @@ class Application:
                 "version": __version__,
                 "api": self._api,
                 "public": self._public,
-                "fronts": self._fronts.status() if self._fronts is not None else [],
                 "isolation": {"mode": self._isolation.mode, "rungs": list(self._isolation.rungs)},
             }
         ).encode()

@@ -1,7 +1,6 @@
 """``stagedoor status``: what is running, asked of the server through its own APIs, and what memory it takes, asked of the system."""
 
 import json
-import urllib.request
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,10 +19,11 @@ from stagedoor.engine.process_memory import Measure, ProcessMemory
 @click.option("--json", "as_json", is_flag=True, help="The same as one JSON object.")
 def command(data: Path | None, as_json: bool) -> None:
     """Show the server's addresses, memory, endpoints, functions, APIs, jobs and buckets."""
-    instance = require(settings_from(data=data))
+    settings = settings_from(data=data)
+    instance = require(settings)
     processes = process_memory.of_server(instance.pid)
     found = _collect(instance)
-    fronts = _fronts(instance)
+    fronts = _fronts(settings.data)
     if as_json:
         about = {"api": instance.api, "public": instance.public, "pid": instance.pid}
         memory = _memory(processes)
@@ -34,7 +34,7 @@ def command(data: Path | None, as_json: bool) -> None:
     click.echo(f"  AWS APIs, signed   {instance.api}")
     click.echo(f"  public APIs, web   {instance.public}")
     for front in fronts:
-        click.echo(f"  front process      pid {front['pid']}, connections: {front['connections']}")
+        click.echo(f"  front process      pid {front}")
     for line in isolation_lines(instance.isolation):
         click.echo(f"  {line}")
     for line in memory_lines(processes):
@@ -47,10 +47,10 @@ def command(data: Path | None, as_json: bool) -> None:
             click.echo(f"  {name:<{width}}  {row['state']}")
 
 
-def _fronts(instance: Instance) -> list[dict[str, int]]:
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with direct.open(f"{instance.local}/_stagedoor/health", timeout=10) as answer:
-        return json.loads(answer.read())["fronts"]
+def _fronts(data: Path) -> list[int]:
+    """The process numbers of the front processes."""
+    path = data / "fronts.json"
+    return json.loads(path.read_text()) if path.exists() else []
 
 
 def _memory(processes: Sequence[ProcessMemory]) -> dict[str, Any]:

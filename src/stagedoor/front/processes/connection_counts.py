@@ -38,11 +38,6 @@ class ConnectionCounts:
         """A process is gone: nobody waits for it any more."""
         _COUNT.pack_into(self._memory, number * _COUNT.size, _NOBODY)
 
-    def of(self, number: int) -> int:
-        """What a process has; 0 when it is gone."""
-        count: int = _COUNT.unpack_from(self._memory, number * _COUNT.size)[0]
-        return 0 if count == _NOBODY else count
-
     @property
     def has_more_than_another(self) -> bool:
         """Whether some other process has fewer than this one."""

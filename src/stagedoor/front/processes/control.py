@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import dataclasses
 import itertools
+import json
 import logging
 import os
 import socket
@@ -31,12 +32,14 @@ from stagedoor.http.server import Server
 from stagedoor.services import principals
 from stagedoor.services.call import House
 from stagedoor.services.denials import Denials
+from stagedoor.store.data_directory import write_private
 from stagedoor.store.records import Key
 from stagedoor.traffic.channel import Channel
 from stagedoor.traffic.endpoint_routes import EndpointKey, VariantRoute
 
 log = logging.getLogger(__name__)
 
+FILE_NAME: Final = "fronts.json"
 START_TIMEOUT_S: Final = 30.0
 SEEN_TIMEOUT_S: Final = 5.0
 """How long a commit waits for a front process before that is killed."""
@@ -131,14 +134,12 @@ class FrontProcesses:
         for each in itertools.chain.from_iterable(self._listening):
             each.close()
         os.close(self._counts_descriptor)
+        (self._house.settings.data / FILE_NAME).unlink(missing_ok=True)
 
-    def status(self) -> list[dict[str, int]]:
-        """Each running front process: its pid and its open connections."""
-        return [
-            {"pid": front.link.pid, "connections": self._counts.of(front.number)}
-            for front in self._fronts
-            if front.link is not None
-        ]
+    def _note(self) -> None:
+        """Write down which run now, for ``stagedoor status``."""
+        pids = [front.link.pid for front in self._fronts if front.link is not None]
+        write_private(self._house.settings.data / FILE_NAME, json.dumps(pids))
 
     # Starting ---------------------------------------------------------------------------------------------------------
 
@@ -163,6 +164,7 @@ class FrontProcesses:
         front.started_s = self._loop.time()
         front.attempts += 1
         front.link = link = Link(process, ours)
+        self._note()
         link.start(
             lambda message: self._heard(front, link, message),
             lambda: self._from_thread(self._died, front, link),
@@ -203,6 +205,7 @@ class FrontProcesses:
         if front.link is not link:
             return
         front.link = None
+        self._note()
         with self._lock:
             self._following = [other for other in self._following if other is not link]
         self._counts.leave(front.number)
