@@ -10,7 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from stagedoor.domain import ids
 from stagedoor.domain.errors import AwsError
@@ -38,6 +38,9 @@ log = logging.getLogger(__name__)
 HEALTH_PATH = "/_stagedoor/health"
 OPERATION_THREADS = 16
 _RUNTIME = "sagemaker-runtime"
+# What takes a millisecond and more to read, to hash or to write is done in a thread: invocations do not wait for it.
+_LONG_BYTES = 64 * 1024
+_LONG_LIST = 50
 
 
 @dataclass(slots=True)
@@ -174,10 +177,11 @@ class SignedListener:
         function = registry.operation(exchange.service, operation.name)
         if not operation.has_streaming_input:
             wire_request = await _whole(wire_request, limit_bytes)
-            if exchange.service == "s3" and isinstance(wire_request.body, bytes):
-                integrity.check_document(operation.name, request.header, wire_request.body)
-        parameters = parse.request(operation, exchange.protocol, wire_request, labels)
-        validate.request(operation, parameters)
+        body = wire_request.body
+        if isinstance(body, bytes) and len(body) > _LONG_BYTES:
+            parameters = await self._in_thread(_parsed, exchange, wire_request, labels)
+        else:
+            parameters = _parsed(exchange, wire_request, labels)
         authorise(authenticated, exchange.service, operation.name, parameters, wire_request, house)
 
         call = Call(
@@ -204,7 +208,14 @@ class SignedListener:
                     call.region,
                     lambda: self._in_thread(function, call, parameters),
                 )
-        answer = answers.serialise(operation, exchange.protocol, result, exchange.request_id)
+        to_serialise = (operation, exchange.protocol, result, exchange.request_id)
+        if any(
+            isinstance(value, list) and len(cast("list[object]", value)) > _LONG_LIST
+            for value in result.values()
+        ):
+            answer = await self._in_thread(answers.serialise, *to_serialise)
+        else:
+            answer = answers.serialise(*to_serialise)
         # The one status that no service model knows: a part of an object.
         status = 206 if exchange.service == "s3" and "ContentRange" in result else answer.status
         return Response(status, answer.headers, answer.body)  # pyright: ignore[reportArgumentType]
@@ -272,6 +283,17 @@ class SignedListener:
         )
         headers = [*answer.headers, *error.headers.items()]
         return Response(answer.status, headers, answer.body)  # pyright: ignore[reportArgumentType]
+
+
+def _parsed(exchange: _Exchange, request: WireRequest, labels: dict[str, str]) -> dict[str, Any]:
+    """The request's parameters, well formed."""
+    operation = exchange.operation
+    assert exchange.protocol is not None
+    if exchange.service == "s3" and not operation.has_streaming_input and isinstance(request.body, bytes):
+        integrity.check_document(operation.name, exchange.request.header, request.body)
+    parameters = parse.request(operation, exchange.protocol, request, labels)
+    validate.request(operation, parameters)
+    return parameters
 
 
 async def _whole(request: WireRequest, limit_bytes: int) -> WireRequest:
