@@ -8,7 +8,7 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, cast
 
 from stagedoor.domain import ids
 from stagedoor.front import body_limits, invocation_lane, invocations, post_object, s3_addressing, s3_cors
@@ -30,6 +30,9 @@ from stagedoor.wire.requests import WireRequest
 
 HEALTH_PATH = "/_stagedoor/health"
 OPERATION_THREADS = 16
+# What takes a millisecond and more to read, to hash or to write is done in a thread: invocations do not wait for it.
+_LONG_BYTES = 64 * 1024
+_LONG_LIST = 50
 
 
 class SignedListener:
@@ -123,10 +126,11 @@ class SignedListener:
         function = registry.operation(exchange.service, operation.name)
         if not operation.has_streaming_input:
             wire_request = await _whole(wire_request, limit_bytes)
-            if exchange.service == "s3" and isinstance(wire_request.body, bytes):
-                integrity.check_document(operation.name, request.header, wire_request.body)
-        parameters = parse.request(operation, exchange.protocol, wire_request, labels)
-        validate.request(operation, parameters)
+        body = wire_request.body
+        if isinstance(body, bytes) and len(body) > _LONG_BYTES:
+            parameters = await self._in_thread(_parsed, exchange, wire_request, labels)
+        else:
+            parameters = _parsed(exchange, wire_request, labels)
         authorise(authenticated, exchange.service, operation.name, parameters, wire_request, house)
 
         call = Call(
@@ -153,7 +157,14 @@ class SignedListener:
                     call.region,
                     lambda: self._in_thread(function, call, parameters),
                 )
-        answer = answers.serialise(operation, exchange.protocol, result, exchange.request_id)
+        to_serialise = (operation, exchange.protocol, result, exchange.request_id)
+        if any(
+            isinstance(value, list) and len(cast("list[object]", value)) > _LONG_LIST
+            for value in result.values()
+        ):
+            answer = await self._in_thread(answers.serialise, *to_serialise)
+        else:
+            answer = answers.serialise(*to_serialise)
         # The one status that no service model knows: a part of an object.
         status = 206 if exchange.service == "s3" and "ContentRange" in result else answer.status
         return Response(status, answer.headers, answer.body)  # pyright: ignore[reportArgumentType]
@@ -184,6 +195,17 @@ class SignedListener:
 
     async def _in_thread(self, function: Callable[..., Any], *arguments: object) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
+
+
+def _parsed(exchange: Exchange, request: WireRequest, labels: dict[str, str]) -> dict[str, Any]:
+    """The request's parameters, well formed."""
+    operation = exchange.operation
+    assert exchange.protocol is not None
+    if exchange.service == "s3" and not operation.has_streaming_input and isinstance(request.body, bytes):
+        integrity.check_document(operation.name, exchange.request.header, request.body)
+    parameters = parse.request(operation, exchange.protocol, request, labels)
+    validate.request(operation, parameters)
+    return parameters
 
 
 async def _whole(request: WireRequest, limit_bytes: int) -> WireRequest:
