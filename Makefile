@@ -86,6 +86,10 @@ COMPILE = "$(UV)" pip compile --quiet --universal --python-version 3.11 --fork-s
 # pyproject.toml leaves pandas out, which the demo's reviews ask for and do not need; the other clients do need it.
 OURS = $(COMPILE) --no-emit-package pandas pyproject.toml --extra demo --group build
 
+# What stagedoor is compared with: versions alone, since nothing of it is ever part of stagedoor.
+PEER = "$(UV)" pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --no-emit-index-url \
+	--no-annotate --no-header --no-config $(LOCK_FLAGS)
+
 lock: | $(UV)
 	$(OURS) --output-file requirements/demo.txt
 	$(OURS) --extra parquet --extra algorithms --extra tuning --group dev --output-file requirements/dev.txt
@@ -94,8 +98,10 @@ lock: | $(UV)
 	echo 'sagemaker>=2.257,<3' | $(COMPILE) --no-config - --output-file requirements/sagemaker-v2.txt
 	printf 'scikit-learn\npandas\nsetuptools\n' | $(COMPILE) --no-config - --output-file requirements/sklearn.txt
 	echo uv | $(COMPILE) --no-config - --output-file requirements/uv.txt
-	@if grep -nE '(://|^-)' requirements/*.txt; then echo "an address got into a requirements file" >&2; exit 1; fi
+	for peer in bench/peers/*/requirements.in; do \
+	  $(PEER) --output-file "$${peer%.in}.txt" "$$peer" || exit 1; done
+	@if grep -nE '(://|^-)' requirements/*.txt bench/peers/*/requirements.txt; then echo "an address got into a requirements file" >&2; exit 1; fi
 
 clean:
-	rm -rf $(VENV) build dist .demo .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) build dist .demo bench/.peers bench/out .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find src tests examples -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -40,7 +40,7 @@ class _Worker:
         return future
 
 
-class _Socket(asyncio.Transport):
+class Socket(asyncio.Transport):
     """Takes answers and counts them."""
 
     def __init__(self) -> None:
@@ -76,11 +76,21 @@ class _Acceptor:
     def gone(self, connection: Connection) -> None: ...
 
 
-def _listener(folder: Path, house: House) -> SignedListener:
+def arranged(folder: Path) -> tuple[SignedListener, House]:
+    """The listener of a house with the endpoint ``reviews``, whose worker answers at once."""
+
     async def nothing(request: object) -> Response:
         raise NotImplementedError
 
-    return SignedListener(
+    house = authorise.house(folder)
+    routes = EndpointRoutes()
+    routes.publish(
+        EndpointKey(authorise.ACCOUNT, "us-east-1", "reviews"),
+        [VariantRoute("AllTraffic", 1.0, (cast(Any, _Worker()),))],
+    )
+    routes.loaded()
+    object.__setattr__(house, "endpoint_routes", routes)
+    listener = SignedListener(
         house,
         lambda: b"{}",
         lambda request: False,
@@ -90,42 +100,47 @@ def _listener(folder: Path, house: House) -> SignedListener:
         cast(Any, None),
         HeldAnswers(house.records, 0),
     )
+    return listener, house
 
 
-def _bytes_of(keys: Credentials) -> bytes:
+def connected(listener: SignedListener) -> tuple[Connection, Socket]:
+    """A client's connection to it."""
+    socket = Socket()
+    connection = Connection(_Acceptor(listener.handle), "http")
+    connection.connection_made(socket)
+    return connection, socket
+
+
+def bytes_of(keys: Credentials) -> bytes:
+    """A signed request as a socket gives it."""
     request = authorise.signed(keys)
     head = "".join(f"{name}: {value}\r\n" for name, value in request.headers)
     return f"POST {request.path} HTTP/1.1\r\n{head}\r\n".encode() + authorise.BODY
 
 
-async def _batch(connection: Connection, socket: _Socket, data: bytes, size: int) -> float:
+async def exchange(connection: Connection, socket: Socket, data: bytes) -> None:
+    """One request, until its answer is written."""
+    before = socket.answers
+    connection.data_received(data)
+    while socket.answers == before:  # noqa: ASYNC110  # one turn of the loop each: that is what is measured
+        await asyncio.sleep(0)
+
+
+async def _batch(connection: Connection, socket: Socket, data: bytes, size: int) -> float:
     started_s = time.process_time()
     wanted = socket.answers + size
     for _ in range(size):
-        before = socket.answers
-        connection.data_received(data)
-        while socket.answers == before:  # noqa: ASYNC110  # one turn of the loop each: that is what is measured
-            await asyncio.sleep(0)
+        await exchange(connection, socket, data)
     assert socket.answers == wanted
     return (time.process_time() - started_s) / size * 1e6
 
 
 async def _run(folder: Path, batches: int, size: int) -> None:
-    house = authorise.house(folder)
-    routes = EndpointRoutes()
-    routes.publish(
-        EndpointKey(authorise.ACCOUNT, "us-east-1", "reviews"),
-        [VariantRoute("AllTraffic", 1.0, (cast(Any, _Worker()),))],
-    )
-    routes.loaded()
-    object.__setattr__(house, "endpoint_routes", routes)
-    listener = _listener(folder, house)
+    listener, house = arranged(folder)
     print(f"{'µs of CPU per request':<40}{'least':>8}{'median':>8}")
     for title, keys in authorise.callers(house).items():
-        data = _bytes_of(keys)
-        socket = _Socket()
-        connection = Connection(_Acceptor(listener.handle), "http")
-        connection.connection_made(socket)
+        data = bytes_of(keys)
+        connection, socket = connected(listener)
         found = sorted([await _batch(connection, socket, data, size) for _ in range(batches)])
         assert socket.last.startswith(b"HTTP/1.1 200 "), socket.last
         print(f"{title:<40}{found[0]:>8.1f}{found[len(found) // 2]:>8.1f}", flush=True)
