@@ -126,6 +126,7 @@ def _mlserver_settings(parallel_workers: int) -> Callable[[Place], Mapping[str, 
             "MLSERVER_GRPC_PORT": str(free_port()),
             "MLSERVER_METRICS_PORT": str(free_port()),
             "MLSERVER_PARALLEL_WORKERS": str(parallel_workers),
+            "MLSERVER_METRICS_DIR": str(place.folder / "metrics"),
             "MLSERVER_DEBUG": "false",
         }
 
