@@ -136,6 +136,32 @@ def test_a_script_calls_the_services_with_its_role_unless_the_network_is_isolate
     assert "not reached None" in bench.training_log("alone")
 
 
+def test_what_the_debugger_and_tensorboard_are_given_goes_to_s3(bench: Workbench, table: None) -> None:
+    script = """
+        import json, pathlib
+        hook = json.loads(pathlib.Path("/opt/ml/input/config/debughookconfig.json").read_text())
+        for folder in (hook.get("LocalPath", "/opt/ml/output/tensors"), "/opt/ml/output/board"):
+            place = pathlib.Path(folder, "events", "0.tfevents")
+            place.parent.mkdir(parents=True)
+            place.write_text(folder)
+        pathlib.Path("/opt/ml/model/model.txt").write_text("a model")
+    """
+    target = f"s3://{bench.bucket}/debugged"
+    done = bench.ran(
+        "debugged",
+        {"train.py": script},
+        DebugHookConfig={"S3OutputPath": target},
+        TensorBoardOutputConfig={"S3OutputPath": target, "LocalPath": "/opt/ml/output/board"},
+    )
+    assert done["TrainingJobStatus"] == "Completed", done
+    below = f"debugged/{bench.name('debugged')}"
+    listed = bench.s3.list_objects_v2(Bucket=bench.bucket, Prefix="debugged/")["Contents"]
+    assert {each["Key"] for each in listed} == {
+        f"{below}/debug-output/events/0.tfevents",
+        f"{below}/tensorboard-output/events/0.tfevents",
+    }
+
+
 def test_several_instances_cannot_be_kept_from_the_network_and_are_refused(
     bench: Workbench, table: None
 ) -> None:

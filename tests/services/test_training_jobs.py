@@ -174,8 +174,12 @@ def test_requests_that_are_refused_name_what_is_wrong(desk: Desk) -> None:
             "cannot be used",
         ),
         (
-            {"TensorBoardOutputConfig": {"S3OutputPath": "s3://b/t"}},
-            "TensorBoardOutputConfig is not supported",
+            {"TensorBoardOutputConfig": {"S3OutputPath": "s3://not-there/t"}},
+            'TensorBoardOutputConfig.S3OutputPath: the bucket "not-there"',
+        ),
+        (
+            {"DebugHookConfig": {"S3OutputPath": f"s3://{desk.bucket}/d", "LocalPath": "/opt/ml/model"}},
+            "DebugHookConfig.LocalPath /opt/ml/model cannot be used",
         ),
         (
             {"RemoteDebugConfig": {"EnableRemoteDebug": True}},

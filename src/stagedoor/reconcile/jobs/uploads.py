@@ -74,6 +74,14 @@ class Uploads:
             looking.cancel()
             await asyncio.gather(looking, return_exceptions=True)
 
+    @contextlib.asynccontextmanager
+    async def kept(self, scratches: Sequence[Path]) -> AsyncGenerator[None]:
+        """As ``flowing``, and once more after the block; without its bucket nothing is stored, and nobody fails."""
+        async with self.flowing(scratches):
+            yield
+        with contextlib.suppress(NoSuchBucketError):  # the model may well be stored elsewhere
+            await asyncio.to_thread(self.store, scratches)
+
     async def _look_again_and_again(self, scratches: Sequence[Path]) -> None:
         while True:
             await asyncio.sleep(_LOOK_S)

@@ -26,7 +26,7 @@ from stagedoor.reconcile.jobs.slots import JobSlots
 from stagedoor.reconcile.jobs.steps import Change, Steps
 from stagedoor.reconcile.jobs.stop_signal import StoppedError, StopSignal
 from stagedoor.reconcile.role_access import RoleAccess
-from stagedoor.reconcile.training import artifacts, checkpoints, documents, pipes, staging
+from stagedoor.reconcile.training import artifacts, checkpoints, debug_output, documents, pipes, staging
 from stagedoor.reconcile.training.artifacts import ArtifactStore
 from stagedoor.reconcile.training.channel_data import channels
 from stagedoor.reconcile.training.checkpoints import Checkpoints
@@ -245,7 +245,9 @@ class TrainingJobs:
 
         @contextlib.asynccontextmanager
         async def beside(scratches: Sequence[Path]) -> AsyncGenerator[None]:
-            async with inputs.checkpoints.keep(scratches), feeding.flow(scratches):
+            stores = self._stores
+            debugging = debug_output.kept(document, scratches, stores.objects, stores.contents, self._clock)
+            async with inputs.checkpoints.keep(scratches), debugging, feeding.flow(scratches):
                 yield
 
         left = await self._hosts.run(list(zip(workloads, places, strict=True)), stop, beside)

@@ -4,7 +4,6 @@ Place in the flow: ``act`` fetches before the start (so a job that begins anew g
 hosts' processes.
 """
 
-import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from stagedoor.reconcile.jobs.uploads import Uploads
 from stagedoor.store import job_inputs
 from stagedoor.store.contents import Contents
 from stagedoor.store.job_inputs import InputError, Location
-from stagedoor.store.object_rows import NoSuchBucketError, ObjectRows
+from stagedoor.store.object_rows import ObjectRows
 from stagedoor.store.records import Document
 
 _DEFAULT_PATH = "/opt/ml/checkpoints"
@@ -55,7 +54,5 @@ class Checkpoints:
         if self._uploads is None:
             yield
             return
-        async with self._uploads.flowing(scratches):
+        async with self._uploads.kept(scratches):
             yield
-        with contextlib.suppress(NoSuchBucketError):  # the model may well be stored elsewhere
-            await asyncio.to_thread(self._uploads.store, scratches)

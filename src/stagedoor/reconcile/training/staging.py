@@ -54,11 +54,16 @@ def stage(
 
 def configuration(document: Document, names: Sequence[str], current: str) -> dict[str, Any]:
     """The files of one host's ``input/config``, by name."""
-    return {
+    files = {
         "hyperparameters": document.get("HyperParameters", {}),
         "inputdataconfig": {channel.name: _described(channel) for channel in channels(document)},
         "resourceconfig": resource_config(current, names, document["ResourceConfig"]["InstanceType"]),
     }
+    if "DebugHookConfig" in document:
+        files["debughookconfig"] = document[
+            "DebugHookConfig"
+        ]  # where the debugger's library looks what to save
+    return files
 
 
 def _described(channel: Channel) -> dict[str, str]:

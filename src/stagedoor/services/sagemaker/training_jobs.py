@@ -5,7 +5,7 @@ three kinds. Honoured: data, hyperparameters, image, environment, output, time l
 hardware, networks or keys that a single machine does not have and changes nothing about the model: instance types and
 volumes, VpcConfig, network isolation of algorithms (which use no network; a script's is cut off), encryption keys (artifacts are stored like
 all objects here), managed spot training (nothing interrupts a job), warm pools (every job starts at once), the name of the
-experiment, and the profiler's and debugger's settings, which SDKs send with every job. Everything else is refused by name.
+experiment, and the profiler's settings, which SDKs send with every job. Everything else is refused by name.
 """
 
 from collections.abc import Mapping
@@ -31,7 +31,6 @@ from stagedoor.worker.algorithms import specification as built_in
 
 _NOT_YET = (
     "DebugRuleConfigurations",
-    "TensorBoardOutputConfig",
     "ProfilerRuleConfigurations",
     "ServerlessJobConfig",
     "MlflowConfig",
@@ -93,6 +92,7 @@ def checked(call: Call, request: dict[str, Any]) -> Document:
     else:
         _check_script_hosts(program, request["ResourceConfig"])
     _check_checkpoints(call, request)
+    _check_debug_output(call, request)
     stopping = _stopping_condition(request)
     channels = [
         _channel(call, channel, request, number) for number, channel in enumerate(_channels(request), 1)
@@ -198,6 +198,19 @@ def _check_checkpoints(call: Call, request: Mapping[str, Any]) -> None:
             f"CheckpointConfig.LocalPath {place} cannot be used: it must be a folder below /opt/ml other than "
             f"{', '.join(_RESERVED)}. The default is /opt/ml/checkpoints."
         )
+
+
+def _check_debug_output(call: Call, request: Mapping[str, Any]) -> None:
+    for member in ("DebugHookConfig", "TensorBoardOutputConfig"):
+        config = request.get(member)
+        if config is None:
+            continue
+        job_data.check_output(call, config["S3OutputPath"], f"{member}.S3OutputPath")
+        place = PurePosixPath(config.get("LocalPath", "/opt/ml/output/tensors"))
+        if place.parts[:4] != ("/", "opt", "ml", "output") or len(place.parts) < 5 or ".." in place.parts:
+            raise validation(
+                f"{member}.LocalPath {place} cannot be used: it must be a folder below /opt/ml/output."
+            )
 
 
 def _stopping_condition(request: dict[str, Any]) -> dict[str, Any]:
