@@ -119,6 +119,11 @@ def _formats(algorithm: Specification) -> list[str]:
 
 def _metrics(algorithm: Specification) -> list[str]:
     lines = ["", "## Metrics", ""]
+    if algorithm.objectives:
+        lines += [
+            "A tuning job's objective is one of those that are an objective, with its channel, as `CHANNEL:NAME`.",
+            "",
+        ]
     for group in algorithm.metrics:
         for names, direction in (
             (group.maximize, "larger is better"),
@@ -127,7 +132,9 @@ def _metrics(algorithm: Specification) -> list[str]:
         ):
             if names:
                 listed = ", ".join(f"`{name}`" for name in sorted(names))
-                lines.append(f"- `{'`, `'.join(group.channels)}`: {listed} ({direction})")
+                channels = ", ".join(f"`{channel}`" for channel in group.objective_channels)
+                objective = f"; an objective in {channels}" if channels else ""
+                lines.append(f"- `{'`, `'.join(group.channels)}`: {listed} ({direction}{objective})")
     return lines
 
 

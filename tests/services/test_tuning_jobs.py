@@ -357,9 +357,11 @@ def test_each_trial_has_a_trial_component_like_every_training_job(desk: Desk) ->
 
 def test_requests_that_are_refused_name_what_is_wrong(desk: Desk) -> None:
     objective = {"Type": "Minimize", "MetricName": "validation:beauty"}
+    trained = {"Type": "Minimize", "MetricName": "train:rmse"}
     cases: list[tuple[dict[str, Any], str]] = [
         ({"Autotune": {"Mode": "Enabled"}}, "Autotune is not supported"),
         ({"config": {"HyperParameterTuningJobObjective": objective}}, "[validation:beauty], isn't valid"),
+        ({"config": {"HyperParameterTuningJobObjective": trained}}, "[train:rmse], isn't valid"),
         (
             {"config": {"HyperParameterTuningJobObjective": None}},
             "HyperParameterTuningJobObjective is required",

@@ -150,17 +150,20 @@ def _definition(call: Call, given: Mapping[str, Any], config: Mapping[str, Any])
     template = training_jobs.checked(
         call, training | {"ResourceConfig": _resources(given), "HyperParameters": static}
     )
-    if "program" not in template:
-        tunable_ranges.check(space, built_in.specification(template["algorithm"]))
     metrics = template["AlgorithmSpecification"].get("MetricDefinitions", [])
-    if not metrics:
+    possible = frozenset[str](metric["Name"] for metric in metrics)
+    if "program" not in template:
+        algorithm = built_in.specification(template["algorithm"])
+        tunable_ranges.check(space, algorithm)
+        possible = algorithm.objectives
+    if not possible:
         raise validation(
             "A metric is required for this hyperparameter tuning job objective. Provide a metric in the metric definitions."
         )
-    if all(metric["Name"] != objective["MetricName"] for metric in metrics):
+    if objective["MetricName"] not in possible:
         raise validation(
             f"The objective metric for the hyperparameter tuning job, [{objective['MetricName']}], isn't valid for the "
-            f"algorithm. Choose a valid objective metric from {sorted(metric['Name'] for metric in metrics)}."
+            f"algorithm. Choose a valid objective metric from {sorted(possible)}."
         )
     described: dict[str, Any] = dict(given) | {
         "StaticHyperParameters": static,

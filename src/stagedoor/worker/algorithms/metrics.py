@@ -5,6 +5,7 @@ definitions. The file holds groups of metrics:
 
     [[metrics]]
     channels = ["train", "validation"]      optional: the group is repeated, named CHANNEL:NAME
+    objective = ["validation"]              optional: the channels whose metrics a tuning job may have as its objective
     maximize, minimize, neither             names by direction; neither: nothing that a tuner would look at
     regex                                   with {channel} and {name}; its first group is the value
 """
@@ -21,6 +22,7 @@ class MetricGroup:
     """Metrics whose lines in the log look alike."""
 
     channels: tuple[str, ...]
+    objective_channels: tuple[str, ...]
     maximize: frozenset[str]
     minimize: frozenset[str]
     neither: frozenset[str]
@@ -29,6 +31,11 @@ class MetricGroup:
     @property
     def names(self) -> frozenset[str]:
         return self.maximize | self.minimize | self.neither
+
+    @property
+    def objectives(self) -> frozenset[str]:
+        """The metrics, each with its channel, that a tuning job may have as its objective."""
+        return frozenset(f"{channel}:{name}" for channel in self.objective_channels for name in self.names)
 
     def definitions(self) -> list[dict[str, str]]:
         """Name and Regex of each metric for each channel."""
@@ -50,6 +57,7 @@ def read_metrics(path: Path) -> tuple[MetricGroup, ...]:
 def _group(row: Mapping[str, Any]) -> MetricGroup:
     return MetricGroup(
         channels=tuple(row["channels"]),
+        objective_channels=tuple(row.get("objective", ())),
         maximize=frozenset(row.get("maximize", ())),
         minimize=frozenset(row.get("minimize", ())),
         neither=frozenset(row.get("neither", ())),

@@ -53,6 +53,11 @@ class Specification:
     metrics: tuple[MetricGroup, ...]
 
     @property
+    def objectives(self) -> frozenset[str]:
+        """The metrics that a tuning job may have as its objective; empty when the algorithm can't be tuned."""
+        return frozenset(name for group in self.metrics for name in group.objectives)
+
+    @property
     def metric_definitions(self) -> list[dict[str, str]]:
         """MetricDefinitions, as DescribeTrainingJob answers them and the log is searched with."""
         return [definition for group in self.metrics for definition in group.definitions()]
