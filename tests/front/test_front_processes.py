@@ -386,7 +386,7 @@ def test_a_front_process_that_hangs_serves_no_old_table(server: Server, app: Dep
     victim = min(pids(server))
     os.kill(victim, signal.SIGSTOP)
     server.client("iam").delete_access_key(UserName=name, AccessKeyId=keys["AccessKeyId"])
-    assert victim not in pids(server)
+    eventually(lambda: victim not in pids(server))
     for line in lines:
         with contextlib.suppress(ConnectionError, http.client.BadStatusLine):
             assert line.invoke(app.name)[0] == 403

@@ -13,7 +13,9 @@ def test_the_sdk_v1_trains_an_lstm_of_pytorch_0_4_and_serves_reviews(
     torch_server: Server, tmp_path: Path
 ) -> None:
     pytorch_sources.write(tmp_path)
-    printed, result = notebooks.run(torch_server, "sagemaker-v1", "sagemaker_v1_pytorch.py", tmp_path, 600)
+    printed, result = notebooks.run(
+        torch_server, "sagemaker-v1", "sagemaker_v1_pytorch.py", tmp_path, timeout_s=600
+    )
     assert "asks for PyTorch 0.4.0; this is PyTorch 2." in printed
     assert "Using device cpu." in printed
     assert "Epoch: 12, BCELoss: " in printed
@@ -28,7 +30,9 @@ def test_the_sdk_v2_trains_and_serves_with_pytorch_and_hugging_face(
     torch_server: Server, tmp_path: Path
 ) -> None:
     pytorch_sources.write(tmp_path)
-    printed, result = notebooks.run(torch_server, "sagemaker-v2", "sagemaker_v2_pytorch.py", tmp_path, 600)
+    printed, result = notebooks.run(
+        torch_server, "sagemaker-v2", "sagemaker_v2_pytorch.py", tmp_path, timeout_s=600
+    )
     assert result["loss"][0] < 2
     assert result["answers"] == ["1.0", "0.0"]
     assert "asks for Transformers 4.28.1; this is Transformers 5." in printed
@@ -47,7 +51,9 @@ def test_the_sdk_v3_runs_torchrun_on_two_hosts_and_serves_a_pipeline(
     torch_server: Server, tmp_path: Path
 ) -> None:
     pytorch_sources.write(tmp_path)
-    printed, result = notebooks.run(torch_server, "sagemaker-v3", "sagemaker_v3_pytorch.py", tmp_path, 600)
+    printed, result = notebooks.run(
+        torch_server, "sagemaker-v3", "sagemaker_v3_pytorch.py", tmp_path, timeout_s=600
+    )
     assert {name: found[:2] for name, found in result["together"].items()} == {
         "rank-0.json": [11.0, 2],
         "rank-1.json": [11.0, 2],

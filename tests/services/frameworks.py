@@ -38,6 +38,11 @@ def _wheel(folder: Path) -> None:
             wheel.writestr(name, text)
 
 
+def runtime_pythons() -> str:
+    """The setting that gives a server scikit-learn for scripts."""
+    return f"sklearn={client_environments.python_of('sklearn')}"
+
+
 @contextmanager
 def _with_runtimes(pythons: Mapping[str, Path]) -> Iterator[Server]:
     """A server with runtimes for scripts. It has no network for packages, but one package to install: ``stagedoor-probe``."""

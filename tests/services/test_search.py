@@ -219,5 +219,5 @@ def test_every_kind_of_resource_is_found(desk: Desk) -> None:
     assert component["SourceDetail"]["TrainingJob"]["TrainingJobName"] == desk.name("job")
     hint = {"PropertyNameQuery": {"PropertyNameHint": "HyperParameters.max"}}
     suggested = client.get_search_suggestions(Resource="TrainingJob", SuggestionQuery=hint)
-    assert suggested["PropertyNameSuggestions"] == [{"PropertyName": "HyperParameters.max_depth"}]
+    assert {"PropertyName": "HyperParameters.max_depth"} in suggested["PropertyNameSuggestions"]
     client.delete_endpoint(EndpointName=desk.name("p"))
