@@ -373,7 +373,7 @@ def test_a_front_process_that_dies_takes_nobody_along(server: Server, app: Deplo
         with contextlib.suppress(ConnectionError, http.client.BadStatusLine):
             lived += line.invoke(app.name)[0] == 200
     assert 0 < lived < len(lines)  # connections are shared out evenly
-    after = eventually(lambda: len(now := pids(server)) == 2 and now)
+    after = eventually(lambda: len(now := pids(server)) == 2 and now != before and now)
     assert len(after & before) == 1
     assert {Line(server).invoke(app.name)[0] for _ in range(6)} == {200}
 

@@ -241,7 +241,7 @@ def test_strict_starts_nothing_when_a_rung_is_missing_and_names_it(tmp_path: Pat
         assert "--isolation auto" in failure
         assert "result" not in told.text("j")
         model = await engine.start(houses.model("m"))
-        with pytest.raises(WorkerFailedError, match="isolation rung (private-root|bubblewrap)"):
+        with pytest.raises(WorkerFailedError, match=r"isolation rung (private-root|bubblewrap)"):
             await Channel.open(model.address, 20)
 
     run(tmp_path, story, "strict", tmp_path)
