@@ -200,6 +200,7 @@ def test_the_source_of_a_call_by_a_service(stagedoor: Server) -> None:
         Handler="app.handler",
         Code={"ZipFile": zipped({"app.py": CODE})},
     )["FunctionArn"]
+    functions.get_waiter("function_active_v2").wait(FunctionName=name)
     api = apis.create_rest_api(name=name)
     place = {"restApiId": api["id"], "resourceId": api["rootResourceId"], "httpMethod": "GET"}
     apis.put_method(**place, authorizationType="NONE")
