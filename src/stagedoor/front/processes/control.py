@@ -113,6 +113,7 @@ class FrontProcesses:
             raise FrontsError(
                 "The front processes (--fronts) did not start. What they said is above; --fronts 0 does without."
             )
+        self._note()
 
     async def close(self) -> None:
         """Let them finish what they answer, take their last words, and end them."""
@@ -137,8 +138,11 @@ class FrontProcesses:
         (self._house.settings.data / FILE_NAME).unlink(missing_ok=True)
 
     def _note(self) -> None:
-        """Write down which run now, for ``stagedoor status``."""
-        pids = [front.link.pid for front in self._fronts if front.link is not None]
+        """Write down which accept now, for ``stagedoor status``."""
+        if self._closing:
+            return
+        links = [front.link for front in self._fronts if front.link is not None]
+        pids = [link.pid for link in links if link.opened.done() and link.opened.exception() is None]
         write_private(self._house.settings.data / FILE_NAME, json.dumps(pids))
 
     # Starting ---------------------------------------------------------------------------------------------------------
@@ -164,11 +168,19 @@ class FrontProcesses:
         front.started_s = self._loop.time()
         front.attempts += 1
         front.link = link = Link(process, ours)
-        self._note()
+        link.opened.add_done_callback(lambda _: self._from_thread(self._note))
+        self._loop.call_later(START_TIMEOUT_S, self._give_up_on, link)
         link.start(
             lambda message: self._heard(front, link, message),
             lambda: self._from_thread(self._died, front, link),
         )
+
+    @staticmethod
+    def _give_up_on(link: Link) -> None:
+        """A process that hangs before it accepts is ended, and another one started."""
+        if not link.opened.done():
+            log.error("front process did not start in time", extra={"pid": link.pid})
+            link.kill()
 
     def _from_thread(self, call: Callable[..., object], *arguments: object) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has ended
