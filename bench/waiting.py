@@ -40,7 +40,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.waiting", description=__doc__)
     parser.add_argument("--sdk", nargs="+", default=["v1", "v2", "v3"], choices=["v1", "v2", "v3"])
     parser.add_argument("--seconds", type=float, default=4, help="length of the training job (4)")
-    parser.add_argument("--repeats", type=int, default=3, help="interleaved repeats; medians are printed (3)")
+    parser.add_argument(
+        "--repeats",
+        type=int,
+        default=1,
+        help="interleaved repeats, four minutes each; medians are printed (1)",
+    )
     given = parser.parse_args()
     print(machine.describe(("boto3",)))
     for version in given.sdk:

@@ -3,11 +3,11 @@
 A message is ``u32 length of head | u32 length of body | u8 number of descriptors | head | body``, little-endian; the head is a JSON list
 that begins with the message's name, and the descriptors travel with its first byte (SCM_RIGHTS).
 
-From the control process: ``begin`` (settings, keys), ``records`` (number, changed records of IAM; to be answered by ``seen``), ``routes``
-(an endpoint's variants with the numbers of its workers' channels; a descriptor for each new one), ``stop``.
-From a front process: ``ready``, ``seen`` (number), ``connection`` (one that it does not answer, with its socket; body: what was read of it),
-``lines`` (body: of the access log), ``denial``, ``activity``, ``use`` (of a key), ``busy`` (calls in flight by channel), ``released`` (a channel),
-``unresponsive`` (a channel), ``log`` (a line for the server's log).
+From the control process: ``begin`` (settings, keys, IAM's records), ``records`` (number, changed records of IAM; to be answered by ``seen``),
+``routes`` (an endpoint's variants with the numbers of its workers' channels; a descriptor for each new one), ``open`` (accept), ``stop``.
+From a front process: ``hello``, ``open`` (it accepts), ``seen`` (number), ``connection`` (one that it does not answer, with its socket; body:
+what was read of it), ``lines`` (body: of the access log), ``denial``, ``activity``, ``use`` (of a key), ``busy`` (calls in flight by channel),
+``released`` (a channel), ``unresponsive`` (a channel), ``log`` (a line for the server's log).
 """
 
 import array
