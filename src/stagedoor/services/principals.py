@@ -241,10 +241,6 @@ class Principals:
             raise NoSuchRoleError(f"The role {role_arn} does not exist")
         return document
 
-    def role_policies(self, role_arn: str) -> tuple[str, ...]:
-        """The policy documents of a role: inline, then attached. NoSuchRoleError."""
-        return self.policies_of(Arn.parse(role_arn).account_id, self.role(role_arn))
-
     def caller_for_role(self, role_arn: str, session_name: str) -> Caller:
         """The role's session as a caller, for decisions without a request. NoSuchRoleError."""
         role = self.role(role_arn)

@@ -21,11 +21,11 @@ from stagedoor.engine.interface import Engine
 from stagedoor.reconcile.endpoints import fleets
 from stagedoor.reconcile.endpoints.plan import Failure, Outcome, Plan, Route, Slot, View, Worker, plan
 from stagedoor.reconcile.endpoints.workers import ModelWorker, StartError, Workshop, exit_reason, log_place
-from stagedoor.reconcile.known_records import KnownRecords
 from stagedoor.reconcile.loop import Underway
 from stagedoor.reconcile.model_files import ModelFiles
 from stagedoor.reconcile.role_access import RoleAccess
 from stagedoor.reconcile.worker_logs import WorkerLogs
+from stagedoor.store.record_mirror import RecordMirror
 from stagedoor.store.records import ConflictError, Document, Key, Record, Records
 from stagedoor.traffic.channel import CallTimeoutError, Channel, ChannelError
 from stagedoor.traffic.endpoint_routes import EndpointKey, EndpointRoutes, VariantRoute, WorkerChannel
@@ -83,7 +83,7 @@ class EndpointReconciler:
     ) -> None:
         self.wake: Callable[[], None] = lambda: None
         self._records = records
-        self._known = KnownRecords(records, fleets.KIND)
+        self._known = RecordMirror(records, fleets.KIND, _itself)
         self._routes = routes
         self._clock = clock
         self._workshop = Workshop(engine, model_files, logs, clock, start_timeout_s, invoke_timeout_s, access)
@@ -122,13 +122,14 @@ class EndpointReconciler:
     async def reconcile(self, underway: Underway) -> None:
         """One step for every endpoint of which something changed, or whose time has come; now and then for all."""
         self._underway = underway
-        self._changed |= await self._known.catch_up()
+        if not self._known.is_current:
+            self._changed |= await asyncio.to_thread(self._known.catch_up)
         now = self._clock.monotonic()
         keys, self._changed = self._changed, set()
         keys |= {key for key, each in self._endpoints.items() if each.due is not None and each.due <= now}
         if now >= self._look_at_all_at:
             self._look_at_all_at = now + _IDLE_TICK_S
-            keys |= {record.key for record in self._known} | self._endpoints.keys()
+            keys |= self._known.found.keys() | self._endpoints.keys()
         for count, key in enumerate(keys, 1):
             try:
                 await self._step(key, underway)
@@ -146,7 +147,9 @@ class EndpointReconciler:
         if self._first_pass:
             self._first_pass = False
             self._routes.loaded()
-            needed = [each for record in self._known for each in fleets.artifacts(record.document)]
+            needed = [
+                each for record in self._known.found.values() for each in fleets.artifacts(record.document)
+            ]
             await asyncio.to_thread(self._workshop.model_files.sweep, needed)
 
     async def close(self) -> None:
@@ -161,7 +164,7 @@ class EndpointReconciler:
     # One endpoint -----------------------------------------------------------------------------------------------------
 
     async def _step(self, key: Key, underway: Underway) -> None:
-        record = self._known.get(key)
+        record = self._known.found.get(key)
         endpoint = self._endpoints.get(key)
         if endpoint is None:
             if record is None:
@@ -207,7 +210,7 @@ class EndpointReconciler:
         endpoint.used_at = self._clock.monotonic()
         if not rested:
             return
-        record = self._known.get(key)
+        record = self._known.found.get(key)
         found = plan(self._view(endpoint, record))
         if found.outcome is not None or record is None:
             self._note(key)  # what has to be written, a pass writes
@@ -429,3 +432,7 @@ class EndpointReconciler:
 
 def _is_deleting(record: Record | None) -> bool:
     return record is None or record.document["EndpointStatus"] == "Deleting"
+
+
+def _itself(record: Record) -> Record:
+    return record
