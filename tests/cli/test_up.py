@@ -15,6 +15,7 @@ import pytest
 import urllib3
 from cli.commands import FREE_PORTS, Up, stagedoor
 from journeys.deployed import alive, all_end, descendants
+from living import paths_under
 
 
 @pytest.fixture
@@ -51,7 +52,7 @@ def test_the_root_secret_is_shown_once_and_only_its_owner_can_read_it(up: Callab
         assert written[name] in first.printed
         assert urllib3.request("GET", f"{written[name]}/_stagedoor/health").status == 200
     assert mode(first.data) == 0o700
-    open_to_others = [path for path in first.data.rglob("*") if path.is_file() and mode(path) & 0o077]
+    open_to_others = [path for path in paths_under(first.data) if path.is_file() and mode(path) & 0o077]
     assert open_to_others == []
     assert mode(first.data / "keys.json") == 0o600
     assert first.end() == 0

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import uvloop
+from living import paths_under
 
 from stagedoor.engine.interface import Engine, Workload
 
@@ -141,4 +142,4 @@ def mode(path: str) -> int:
 
 
 def count_named(folder: Path, name: str) -> int:
-    return sum(1 for _ in folder.rglob(name))
+    return len(paths_under(folder, name))

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from front.wire_requests import Signed, clock_off_by
 from hardening.raw_http import exchange
+from living import paths_under
 from services.identities import unique
 
 from stagedoor.testing import Server
@@ -113,7 +114,7 @@ def test_case_44_what_lies_on_the_disk_is_the_owners_alone(
         capture_output=True,
     )
     assert stat.S_IMODE(server.data.stat().st_mode) == 0o700
-    for path in server.data.rglob("*"):
+    for path in paths_under(server.data):
         if path.is_file():
             assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
     keys = json.loads((server.data / "keys.json").read_text())

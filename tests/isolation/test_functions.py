@@ -8,13 +8,12 @@ from pathlib import Path
 import pytest
 from isolation.attempts import failed
 from isolation.target import FunctionFailedError, Target, needs
+from living import paths_under
 
 
 def test_the_data_directory_cannot_be_read_or_listed(target: Target) -> None:
     needs(target, "private-root", "landlock-files")
-    files = [
-        str(path) for path in sorted(target.data.rglob("*")) if path.is_file() and "scratch" not in path.parts
-    ]
+    files = [str(path) for path in paths_under(target.data) if path.is_file() and "scratch" not in path.parts]
     assert any(path.endswith("keys.json") for path in files)
     assert any(path.endswith("state.sqlite") for path in files)
     outcomes = target.run(f"result = {{path: attempt(lambda: read(path)) for path in {files!r}}}")

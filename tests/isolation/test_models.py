@@ -18,6 +18,7 @@ from botocore.exceptions import ClientError
 from isolation import attempts
 from isolation.attempts import failed
 from isolation.target import HANDLER, Target, needs
+from living import paths_under
 
 pytest.importorskip("xgboost")
 
@@ -297,16 +298,16 @@ def test_case_29_a_model_without_its_data_is_not_made(target: Target) -> None:
 
 
 def _refused(target: Target, name: str, make: Callable[[], bytes], expected: str) -> None:
-    before = set(target.data.parent.rglob("*escaped*"))
+    before = set(paths_under(target.data.parent, "*escaped*"))
     reason = failure(target, name, make())
     assert reason.startswith("Failed to extract model data archive")
     assert expected in reason
-    assert set(target.data.parent.rglob("*escaped*")) == before
+    assert set(paths_under(target.data.parent, "*escaped*")) == before
     assert not Path("/tmp/escaped").exists()
     # What was extracted until then went with the worker.
     left = [
         path
-        for path in (target.data / "scratch").rglob("*")
+        for path in paths_under(target.data / "scratch")
         if path.is_file() and path.stat().st_size > 2**20
     ]
     assert left == []

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
+from living import paths_under
 from services.s3_server import S3Server
 
 MIB = 1024 * 1024
@@ -26,7 +27,7 @@ def code(action: Callable[[], Any]) -> str:
 
 
 def files(server: S3Server) -> list[Path]:
-    return [path for path in (server.folder / "contents").rglob("*") if path.is_file()]
+    return [path for path in paths_under(server.folder / "contents") if path.is_file()]
 
 
 def upload(s3: Any, key: str = "key", **create: Any) -> tuple[str, list[dict[str, Any]]]:

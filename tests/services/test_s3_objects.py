@@ -17,6 +17,7 @@ import pytest
 from botocore.exceptions import ClientError, ResponseStreamingError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from living import paths_under
 from services.s3_server import S3Server
 
 from stagedoor.store.contents import ContentWriter
@@ -145,7 +146,7 @@ def test_of_many_conditional_creations_exactly_one_wins(s3_server: S3Server, s3:
     with ThreadPoolExecutor(10) as pool:
         outcomes = sorted(pool.map(create, range(50)))
     assert outcomes == [200] + [412] * 49
-    files = [path for path in (s3_server.folder / "contents").rglob("*") if path.is_file()]
+    files = [path for path in paths_under(s3_server.folder / "contents") if path.is_file()]
     assert len(files) == 1
 
 
@@ -295,7 +296,7 @@ def test_the_expected_owner_is_checked(s3: Any) -> None:
 
 def test_a_damaged_disk_never_gives_wrong_bytes(s3_server: S3Server, s3: Any) -> None:
     s3.put_object(Bucket="bucket", Key="key", Body=BIG)
-    (path,) = [path for path in (s3_server.folder / "contents").rglob("*") if path.is_file()]
+    (path,) = [path for path in paths_under(s3_server.folder / "contents") if path.is_file()]
 
     def flip(position: int) -> None:
         with path.open("r+b") as file:
@@ -335,7 +336,7 @@ def test_a_body_that_breaks_off_stores_nothing(s3_server: S3Server, s3: Any) -> 
     assert s3.get_object(Bucket="bucket", Key="key")["Body"].read() == b"old"
     s3.delete_object(Bucket="bucket", Key="key")
     for _ in range(200):
-        left = [path for path in (s3_server.folder / "contents").rglob("*") if path.is_file()]
+        left = [path for path in paths_under(s3_server.folder / "contents") if path.is_file()]
         if not left:
             break
         s3.head_bucket(Bucket="bucket")
@@ -351,7 +352,7 @@ def test_copies_share_bytes_and_carry_or_replace_metadata(s3_server: S3Server, s
     assert copied["CopyObjectResult"]["ChecksumCRC32"] == source["ChecksumCRC32"]
     head = s3.head_object(Bucket="bucket", Key="copy")
     assert (head["ContentType"], head["Metadata"], head["TagCount"]) == ("text/csv", {"m": "1"}, 1)
-    files = [path for path in (s3_server.folder / "contents").rglob("*") if path.is_file()]
+    files = [path for path in paths_under(s3_server.folder / "contents") if path.is_file()]
     assert len(files) == 1
     s3.copy_object(
         Bucket="bucket",
@@ -485,7 +486,7 @@ def test_a_full_disk_is_said_and_forgotten(
             s3.put_object(Bucket="bucket", Key="key", Body=BIG)
     assert raised.value.response["ResponseMetadata"]["HTTPStatusCode"] == 500
     assert s3.get_object(Bucket="bucket", Key="key")["Body"].read() == b"old" * 10_000
-    assert len([path for path in (s3_server.folder / "contents").rglob("*") if path.is_file()]) == 1
+    assert len([path for path in paths_under(s3_server.folder / "contents") if path.is_file()]) == 1
     s3.put_object(Bucket="bucket", Key="key", Body=BIG)
 
 

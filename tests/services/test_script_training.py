@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from living import paths_under
 from services.frameworks import REGISTRY, SKLEARN, XGBOOST, Workbench, unpacked
 from services.job_clients import as_csv, rows, waited
 
@@ -303,7 +304,7 @@ def left_behind(bench: Workbench) -> tuple[list[str], list[str]]:
     """Directories of jobs, and processes with their name."""
     data = bench.server.data
     folders = [path.name for path in (data / "scratch").iterdir() if bench.unique in path.name]
-    folders += [path.name for path in (data / "jobs").rglob("*") if bench.unique in path.name]
+    folders += [path.name for path in paths_under(data / "jobs") if bench.unique in path.name]
     titles: list[str] = []
     for status in Path("/proc").glob("[0-9]*/cmdline"):
         try:
