@@ -1,4 +1,4 @@
-"""One line per call on the signed listener, written in batches so that a call pays for an append only."""
+"""One line per call on the signed listener, in small batches: a call pays for an append, and none waits for the lines of many others."""
 
 import asyncio
 from pathlib import Path
@@ -9,6 +9,10 @@ from stagedoor.domain.clock import Clock, iso8601_ms
 
 FLUSH_S = 0.5
 FILE_MAX_BYTES = 64 * 1024 * 1024
+# The loop stands still while lines are made (2 µs each) and written: half a second's at once would be a hundredth of all
+# answers late by 10 ms.
+_CALLS_AT_ONCE = 32
+_BYTES_AT_ONCE = 64 * 1024
 
 
 class AccessLog:
@@ -18,6 +22,7 @@ class AccessLog:
         self._path = path
         self._clock = clock
         self._waiting: list[tuple[float, str, str, str, int, float, str]] = []
+        self._lines = bytearray()
         self._timer: asyncio.TimerHandle | None = None
 
     def write(
@@ -29,17 +34,24 @@ class AccessLog:
         )
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(FLUSH_S, self.flush)
+        if len(self._waiting) >= _CALLS_AT_ONCE:
+            self._make_lines()
+            if len(self._lines) >= _BYTES_AT_ONCE:
+                self.flush()
 
     def flush(self) -> None:
         """Append what waits; the file before last is dropped when it is full."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        waiting, self._waiting = self._waiting, []
-        if not waiting:
-            return
-        lines = [
-            orjson.dumps(
+        self._make_lines()
+        if self._lines:
+            self.append(bytes(self._lines))
+            self._lines.clear()
+
+    def _make_lines(self) -> None:
+        for now_s, request_id, service, operation, status, duration_s, principal in self._waiting:
+            self._lines += orjson.dumps(
                 {
                     "time": iso8601_ms(now_s),
                     "request_id": request_id,
@@ -48,11 +60,10 @@ class AccessLog:
                     "status": status,
                     "duration_ms": round(duration_s * 1000, 3),
                     "principal": principal,
-                }
+                },
+                option=orjson.OPT_APPEND_NEWLINE,
             )
-            for now_s, request_id, service, operation, status, duration_s, principal in waiting
-        ]
-        self.append(b"\n".join(lines) + b"\n")
+        self._waiting.clear()
 
     def append(self, lines: bytes) -> None:
         """Append whole lines to the file: those of here, and those that front processes send."""
