@@ -22,9 +22,6 @@ from stagedoor.wire.error_shapes import ServiceErrors
 
 log = logging.getLogger(__name__)
 
-InThread = Callable[..., Awaitable[Any]]
-"""Runs a function that blocks: ``await in_thread(function, *arguments)``."""
-
 
 @dataclass(slots=True)
 class Exchange:
@@ -46,13 +43,12 @@ class Exchange:
 
 
 class Exchanges:
-    """Answers requests by steps that may fail. ``in_thread`` runs what blocks."""
+    """Answers requests by steps that may fail."""
 
-    def __init__(self, clock: Clock, access_log: AccessLog, denials: Denials, in_thread: InThread) -> None:
+    def __init__(self, clock: Clock, access_log: AccessLog, denials: Denials) -> None:
         self._clock = clock
         self._access_log = access_log
         self._denials = denials
-        self._in_thread = in_thread
 
     async def answer(self, exchange: Exchange, steps: Callable[[Exchange], Awaitable[Response]]) -> Response:
         """The response of ``steps``, or the error that ended them.
@@ -62,13 +58,7 @@ class Exchanges:
         try:
             return await steps(exchange)
         except RefusedError as error:
-            await self._in_thread(
-                self._denials.note,
-                exchange.request_id,
-                exchange.service,
-                exchange.operation_name,
-                error.asked,
-            )
+            self._denials.note(exchange.request_id, exchange.service, exchange.operation_name, error.asked)
             return _error(exchange, error)
         except AwsError as error:
             return _error(exchange, error)

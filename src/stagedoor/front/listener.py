@@ -58,7 +58,7 @@ class SignedListener:
         self._proxy_answer = proxy_answer
         self._held_answers = held_answers
         self._threads = ThreadPoolExecutor(OPERATION_THREADS, thread_name_prefix="operation")
-        self._exchanges = Exchanges(house.clock, access_log, denials, self._in_thread)
+        self._exchanges = Exchanges(house.clock, access_log, denials)
 
     @staticmethod
     def warm() -> None:

@@ -4,7 +4,6 @@ Steps: what does the URL name -> which stage is deployed there -> which method -
 integration -> the answer.
 """
 
-import asyncio
 import secrets
 import time
 from collections.abc import Callable
@@ -87,9 +86,7 @@ class PublicListener:
             described = await self._door.admit(request, described, stage, found)
         except DeniedError as denied:
             if denied.asked is not None:
-                await asyncio.to_thread(
-                    self._denials.note, described.request_id, "execute-api", "Invoke", denied.asked
-                )
+                self._denials.note(described.request_id, "execute-api", "Invoke", denied.asked)
             return integrations.gateway_response(
                 denied.status, denied.message, denied.code, described, denied.member
             )

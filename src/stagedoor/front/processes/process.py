@@ -160,7 +160,7 @@ class FrontProcess:
             function_pools=elsewhere,
             role_activity=activity,
         )
-        self._exchanges = Exchanges(self._clock, access_log, denials, _here)
+        self._exchanges = Exchanges(self._clock, access_log, denials)
         self._routes.on_unresponsive(self._unresponsive)
         self._doors = [
             Door(
@@ -266,11 +266,6 @@ class FrontProcess:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._pipe.drained(), _LAST_WORDS_S)
         self._over.set_result(None)
-
-
-async def _here(function: Callable[..., Any], *arguments: object) -> Any:
-    """``front.exchange.InThread`` where nothing blocks: what is written goes over the pipe."""
-    return function(*arguments)
 
 
 class _ToControl(logging.Handler):
