@@ -18,7 +18,8 @@ from stagedoor.front import invocation_lane
 from stagedoor.front.access_log import AccessLog
 from stagedoor.front.held_answers import HeldAnswers
 from stagedoor.front.listener import SignedListener
-from stagedoor.http.message import Request, Response
+from stagedoor.http.body import BytesBody
+from stagedoor.http.message import Request, Response, answer_of
 from stagedoor.services.denials import Denials
 from stagedoor.store.records import Key
 from stagedoor.traffic.channel import CallFaultError, ChannelLostError
@@ -29,15 +30,6 @@ SHORT, LONG = "/endpoints/reviews/invocations", "/endpoints/review%73/invocation
 KEYS = Credentials(ROOT.access_key_id, ROOT.secret_access_key)
 DENIED = Credentials("AKIADENIED", "secret")
 LIMITED = Credentials("AKIALIMITED", "secret")
-
-
-class Body:
-    def __init__(self, content: bytes) -> None:
-        self._content = content
-        self.content_length = len(content)
-
-    async def read(self, limit_bytes: int) -> bytes:
-        return self._content
 
 
 class Worker:
@@ -100,7 +92,10 @@ class Front:
         raise AssertionError(request.path)
 
     def ask(self, request: Request) -> Response:
-        return asyncio.run(self.listener.handle(request))
+        async def answered() -> Response:
+            return await answer_of(self.listener.handle(request))
+
+        return asyncio.run(answered())
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +117,7 @@ def signed(
     unsigned = AWSRequest("POST", f"http://{HOST}{path}", data=body, headers={"Host": HOST, **headers})
     SigV4Auth(keys, "sagemaker", REGION).add_auth(unsigned)
     found = {name.lower(): value for name, value in unsigned.headers.items()} | dict(spoil or {})
-    return Request("POST", path, "", list(found.items()), found, Body(body), peer_host)
+    return Request("POST", path, "", list(found.items()), found, BytesBody(body), peer_host)
 
 
 def told(response: Response) -> tuple[int, list[tuple[str, str]], object]:
@@ -219,8 +214,8 @@ def test_what_the_lane_does_not_know_takes_the_long_way() -> None:
         assert invocation_lane.endpoint_name(signed(path, b"1", {})) is None, path
     plain.header["authorization"] = plain.header["authorization"].replace("/sagemaker/", "/s3/")
     assert invocation_lane.endpoint_name(plain) is None
-    assert invocation_lane.endpoint_name(Request("POST", SHORT, "", [], {}, Body(b""))) is None
-    assert invocation_lane.endpoint_name(Request("GET", SHORT, "", [], plain.header, Body(b""))) is None
+    assert invocation_lane.endpoint_name(Request("POST", SHORT, "", [], {}, BytesBody(b""))) is None
+    assert invocation_lane.endpoint_name(Request("GET", SHORT, "", [], plain.header, BytesBody(b""))) is None
 
 
 def test_the_lane_knows_every_member_of_the_models_request() -> None:

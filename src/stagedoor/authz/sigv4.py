@@ -16,9 +16,10 @@ import hashlib
 import hmac
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
+from operator import itemgetter
 from typing import Final, NamedTuple
 from urllib.parse import quote, quote_from_bytes, unquote
 
@@ -402,6 +403,11 @@ def signing_key(secret: str, scope: Scope) -> bytes:
     return key
 
 
+@lru_cache(maxsize=1024)
+def _scope_text(scope: Scope) -> str:
+    return str(scope)
+
+
 def verify(
     signature: Signature,
     secret: str,
@@ -423,6 +429,21 @@ def verify(
     the session token of a presigned request must be.
     """
     check_time(signature, now, skew_s)
+    check_signature(signature, secret, method, path, query, headers, payload_hash, literal_path=literal_path)
+
+
+def check_signature(
+    signature: Signature,
+    secret: str,
+    method: str,
+    path: str,
+    query: str,
+    headers: Mapping[str, str],
+    payload_hash: str,
+    *,
+    literal_path: bool = False,
+) -> None:
+    """As ``verify`` for a signature whose time has been checked."""
     signed = signature.signed_headers
     if "host" not in signed:
         raise SignatureError(
@@ -434,7 +455,7 @@ def verify(
     if literal_path:
         _require_signed(headers, signature)
     tail = f"{_canonical_headers(headers, signed)}\n{';'.join(signed)}\n{payload_hash}"
-    key, scope = signing_key(secret, signature.scope), str(signature.scope)
+    key, scope = signing_key(secret, signature.scope), _scope_text(signature.scope)
     stated = signature.signature.encode("utf-8", "replace")
     to_sign = ""
     for uri in _canonical_paths(path, literal_path=literal_path):
@@ -474,9 +495,13 @@ def _require_signed(headers: Mapping[str, str], signature: Signature) -> None:
         )
 
 
-def _canonical_headers(headers: Mapping[str, str], signed: Sequence[str]) -> str:
+def _canonical_headers(headers: Mapping[str, str], signed: tuple[str, ...]) -> str:
     """A line for each signed header, without spaces at its ends and with single ones inside."""
-    values = [headers.get(name, "") for name in signed]
+    template, all_of = _header_lines(signed)
+    try:
+        values = all_of(headers)
+    except KeyError:
+        values = tuple([headers.get(name, "") for name in signed])
     together = "\n".join(values)
     # Nearly always there is nothing to do, which one look at all of them tells: a space at an end stands by a line's end.
     if (
@@ -488,8 +513,18 @@ def _canonical_headers(headers: Mapping[str, str], signed: Sequence[str]) -> str
         or together[-1:] == " "
         or together.count("\n") >= len(values)
     ):
-        values = [_trimmed(value) for value in values]
-    return "".join([f"{name}:{value}\n" for name, value in zip(signed, values, strict=True)])
+        values = tuple([_trimmed(value) for value in values])
+    return template % values
+
+
+@lru_cache(maxsize=1024)
+def _header_lines(signed: tuple[str, ...]) -> tuple[str, Callable[[Mapping[str, str]], tuple[str, ...]]]:
+    """The lines of these headers with ``%s`` for values, and what takes the values out of a request's headers."""
+    template = "".join([f"{name.replace('%', '%%')}:%s\n" for name in signed])
+    if len(signed) == 1:
+        return template, lambda headers: (headers[signed[0]],)
+    values_of: Callable[[Mapping[str, str]], tuple[str, ...]] = itemgetter(*signed)
+    return template, values_of
 
 
 def _trimmed(value: str) -> str:

@@ -4,7 +4,6 @@ Place in the flow: ``front.listener`` and the front processes answer through ``E
 on the way they note in its ``Exchange``.
 """
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -57,29 +56,34 @@ class Exchanges:
         """
         try:
             return await steps(exchange)
-        except RefusedError as error:
-            self._denials.note(exchange.request_id, exchange.service, exchange.operation_name, error.asked)
+        except Exception as error:  # noqa: BLE001 - failed raises again what leaves no answer
+            return self.failed(exchange, error)
+
+    def failed(self, exchange: Exchange, error: Exception) -> Response:
+        """The response to a request whose steps an error ended. Raises it again where that leaves no answer here."""
+        if isinstance(error, AwsError):
+            if isinstance(error, RefusedError):
+                self._denials.note(
+                    exchange.request_id, exchange.service, exchange.operation_name, error.asked
+                )
             return _error(exchange, error)
-        except AwsError as error:
-            return _error(exchange, error)
-        except BodyTooLargeError as error:
+        if isinstance(error, BodyTooLargeError):
             limit = exchange.body_limit or BodyLimit(exchange.service, "", DEFAULT_BYTES)
             response = _error(exchange, limit.refusal(error))
             response.close = True
             return response
-        except (asyncio.CancelledError, ConnectionError, ElsewhereError):
-            raise
-        except Exception:
-            # The one place where a fault of ours becomes an answer; the traceback belongs to the log alone.
-            log.exception("operation failed", extra={"request_id": exchange.request_id})
-            return _error(
-                exchange,
-                AwsError(
-                    "InternalError" if exchange.service == "s3" else "InternalFailure",
-                    f"stagedoor failed on this request; its log has the cause under {exchange.request_id}.",
-                    status=500,
-                ),
-            )
+        if isinstance(error, ConnectionError | ElsewhereError):
+            raise error
+        # The one place where a fault of ours becomes an answer; the traceback belongs to the log alone.
+        log.error("operation failed", extra={"request_id": exchange.request_id}, exc_info=error)
+        return _error(
+            exchange,
+            AwsError(
+                "InternalError" if exchange.service == "s3" else "InternalFailure",
+                f"stagedoor failed on this request; its log has the cause under {exchange.request_id}.",
+                status=500,
+            ),
+        )
 
     def log(self, exchange: Exchange, response: Response, started_s: float) -> None:
         """Note the call. ``started_s`` is the monotonic time at which it began."""

@@ -18,7 +18,7 @@ from stagedoor.front.authorise import authorise
 from stagedoor.front.exchange import Exchange, Exchanges
 from stagedoor.front.held_answers import HeldAnswers
 from stagedoor.front.verified_body import VerifiedBody
-from stagedoor.http.message import Request, Response
+from stagedoor.http.message import Answering, Request, Response
 from stagedoor.services import container_credentials, registry
 from stagedoor.services.call import Call, House
 from stagedoor.services.denials import Denials
@@ -68,8 +68,14 @@ class SignedListener:
             registry.operations(name)
         checksums.load()
 
-    async def handle(self, request: Request) -> Response:
+    def handle(self, request: Request) -> Answering:
         """One request, one response; whatever goes wrong is an answer in the caller's protocol."""
+        invoked = invocation_lane.endpoint_name(request)
+        if invoked is not None and not self._public_claims(request):
+            return invocations.answer(self._house, self._exchanges, request, invoked)
+        return self._handle(request)
+
+    async def _handle(self, request: Request) -> Response:
         if request.method == "CONNECT":
             return await self._proxy_answer(request)
         if request.path == HEALTH_PATH and request.method in ("GET", "HEAD"):
@@ -89,9 +95,6 @@ class SignedListener:
 
     async def _steps(self, exchange: Exchange) -> Response:
         request = exchange.request
-        invoked = invocation_lane.endpoint_name(request)
-        if invoked is not None:
-            return await invocations.invoke(self._house, exchange, invoked)
         if request.method == "OPTIONS" and "access-control-request-method" in request.header:
             return await self._in_thread(s3_cors.preflight, self._house, request)
         if request.path.startswith(code_links.PREFIX) and request.method in ("GET", "HEAD"):

@@ -60,12 +60,14 @@ class StreamBody:
         if self.waiting_bytes > HIGH_WATER_BYTES and not self._paused:
             self._paused = True
             self._pause()
-        self._notify()
+        if self._arrived is not None:
+            self._notify()
 
     def finish(self) -> None:
         """The last byte has arrived."""
         self.complete = True
-        self._notify()
+        if self._arrived is not None:
+            self._notify()
 
     def lose(self) -> None:
         """The connection is gone."""
@@ -83,6 +85,10 @@ class StreamBody:
         return self._on_first_read is not None
 
     # Read by a handler.
+
+    def arrived(self) -> bytes | None:
+        """See ``message.Body``."""
+        return self._chunks[0] if self.complete and len(self._chunks) == 1 and not self._paused else None
 
     async def read(self, limit_bytes: int) -> bytes:
         """The whole body; BodyTooLargeError once it is known to exceed ``limit_bytes``."""
@@ -139,6 +145,10 @@ class BytesBody:
     def __init__(self, data: bytes = b"") -> None:
         self._data = data
         self.content_length: int | None = len(data)
+
+    def arrived(self) -> bytes | None:
+        """The bytes."""
+        return self._data
 
     async def read(self, limit_bytes: int) -> bytes:
         """The bytes; BodyTooLargeError beyond ``limit_bytes``."""

@@ -8,25 +8,27 @@ itself ever disagree about where a request ends.
 """
 
 import asyncio
+import contextlib
 import logging
 import re
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from email.utils import formatdate
-from functools import lru_cache
+from functools import lru_cache, partial
 from http import HTTPStatus
 from typing import Any, Protocol
 
 import httptools
 
 from stagedoor.http.body import BodyLostError, StreamBody
-from stagedoor.http.message import FileSlice, Request, Response, TlsFromHere
+from stagedoor.http.message import Answering, FileSlice, Pending, Request, Response, TlsFromHere, answer_of
 
 log = logging.getLogger(__name__)
 
-Handler = Callable[[Request], Awaitable[Response]]
+Handler = Callable[[Request], Answering]
+"""What answers requests. A plain function may answer at once or when a future is done; a coroutine function gets a task."""
 
 PIPELINE_MAX = 32
 LINGER_S = 2.0
@@ -35,9 +37,7 @@ FILE_CHUNK_BYTES = 1024 * 1024
 DISCARD_MAX_BYTES = 1024 * 1024
 _CONTENT_LENGTH_CHARACTERS = len("content-length")
 _BODYLESS = frozenset({204, 304})
-_STATUS_LINES = {
-    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode("latin-1") for status in HTTPStatus
-}
+_STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
 
 
 _FAILED = Response(500, (("content-type", "text/plain"),), b"internal error", close=True)
@@ -80,13 +80,13 @@ class _Date:
 
     def __init__(self) -> None:
         self._second = 0
-        self._line = b""
+        self._line = ""
 
-    def line(self) -> bytes:
+    def line(self) -> str:
         now = int(time.time())
         if now != self._second:
             self._second = now
-            self._line = f"date: {formatdate(now, usegmt=True)}\r\nserver: stagedoor\r\n".encode()
+            self._line = f"date: {formatdate(now, usegmt=True)}\r\nserver: stagedoor\r\n"
         return self._line
 
 
@@ -137,16 +137,31 @@ def _split_target(method: str, target: str, host: str) -> tuple[str, str]:
     return path, query
 
 
-@lru_cache(1024)
-def _spelling(name: bytes) -> tuple[str, str]:
-    """A header's name as the client spelt it, and in lower case. Clients send the same few names, hence the cache."""
-    spelt = name.decode("latin-1")
-    return spelt, spelt.lower()
+def _decoded(raw: list[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
+    """Headers with lower-case names, without white space around their values."""
+    if not raw:
+        return []
+    names, values = zip(*raw, strict=True)
+    # One step for all of them; the parser lets no line break through.
+    together = b"\n".join(values).decode("latin-1")
+    texts = together.split("\n")
+    if "\t" in together or " \n" in together or "\n " in together or together != together.strip(" "):
+        texts = [text.strip(" \t") for text in texts]
+    return list(zip(_lower(names), texts, strict=True))
 
 
 @lru_cache(1024)
-def _is_token(name: str) -> bool:
-    return _TOKEN.fullmatch(name) is not None
+def _lower(names: tuple[bytes, ...]) -> tuple[str, ...]:
+    """Headers' names in lower case. A client sends the same ones again and again, hence the cache."""
+    return tuple(name.decode("latin-1").lower() for name in names)
+
+
+@lru_cache(1024)
+def _beginning(name: str) -> str:
+    """The beginning of an answer's header line. UnsendableHeaderError for a name that is none."""
+    if _TOKEN.fullmatch(name) is None:
+        raise UnsendableHeaderError(f"{name[:64]!r} is no name of a header")
+    return f"{name}: "
 
 
 class Acceptor(Protocol):
@@ -181,10 +196,12 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpRequestParser(self)
         self._peer_host = ""
         self._queue: deque[tuple[Request, StreamBody, bool]] = deque()
-        self._current: asyncio.Task[None] | None = None
+        # What has to come before the next request: a task that answers, or the future that an answer is waiting for.
+        self._current: asyncio.Future[Any] | None = None
         self._writable: asyncio.Future[None] | None = None
         self._write_paused = False
         self._closing = False
+        self._finishing = False
         self._reading_paused = 0
         self._last_activity_s = self._loop.time()
         self._timer: asyncio.TimerHandle | None = None
@@ -193,11 +210,10 @@ class Connection(asyncio.Protocol):
         self._read_too_far: bytes | None = None
         # The request whose head or body is being parsed.
         self._target = b""
-        self._headers: list[tuple[str, str]] = []
-        self._names: list[str] = []
+        self._raw_headers: list[tuple[bytes, bytes]] = []
+        self._trailers: list[tuple[bytes, bytes]] = []
         self._unparsed_bytes = 0
-        self._parsed_bytes = 0
-        self._parsed_count = 0
+        self._feeding_bytes = 0
         self._head_begun_s: float | None = None
         self._body: StreamBody | None = None
         self._window_begun_s = 0.0
@@ -240,6 +256,7 @@ class Connection(asyncio.Protocol):
             self._read_too_far += data
             return
         body, body_bytes = self._body, self._window_bytes
+        self._feeding_bytes = len(data)
         try:
             self._parser.feed_data(data)
             if self._head_begun_s is not None:
@@ -290,11 +307,9 @@ class Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         self._target = b""
-        self._headers = []
-        self._names = []
+        self._raw_headers = []
+        self._trailers = []
         self._unparsed_bytes = 0
-        self._parsed_bytes = 0
-        self._parsed_count = 0
         self._head_begun_s = self._last_activity_s
 
     def on_url(self, url: bytes) -> None:
@@ -303,23 +318,22 @@ class Connection(asyncio.Protocol):
             raise _Refused(414, "the request's target is too long")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._parsed_bytes += len(name) + len(value) + 4
-        self._parsed_count += 1
-        if self._parsed_count > self._limits.head_count or self._parsed_bytes > self._limits.head_bytes:
-            raise _Refused(431, "the request's head is too large")
-        if self._body is not None:
-            # A trailer of a chunked body. The request has been handed on with the headers it had: nothing joins them.
+        if self._body is None:
+            self._raw_headers.append((name, value))
             return
-        spelt, lower = _spelling(name)
-        self._names.append(spelt)
-        self._headers.append((lower, str(value, "latin-1").strip(" \t")))
+        # A trailer of a chunked body. The request has been handed on with the headers it had: nothing joins them.
+        self._trailers.append((name, value))
+        self._check_size(self._trailers)
 
     def on_headers_complete(self) -> None:
-        method = self._parser.get_method().decode("latin-1")
-        version = self._parser.get_http_version()
-        header = dict(self._headers)
-        if len(header) != len(self._headers):
-            header = _joined(self._headers)
+        parser, raw = self._parser, self._raw_headers
+        self._check_size(raw)
+        headers = _decoded(raw)
+        method = parser.get_method().decode("latin-1")
+        version = parser.get_http_version()
+        header = dict(headers)
+        if len(header) != len(headers):
+            header = _joined(headers)
         chunked = _check_framing(version, header)
         path, query = _split_target(method, self._target.decode("latin-1"), header.get("host", ""))
         body = StreamBody(
@@ -327,19 +341,26 @@ class Connection(asyncio.Protocol):
             self._pause_reading,
             self._resume_reading,
             self._continue
-            if version == "1.1" and header.get("expect", "").lower() == "100-continue"
+            if "expect" in header and version == "1.1" and header["expect"].lower() == "100-continue"
             else None,
         )
-        request = Request(
-            method, path, query, self._headers, header, body, self._peer_host, self._scheme, self._names
-        )
+        request = Request(method, path, query, headers, header, body, self._peer_host, self._scheme, raw)
         self._body = body
         self._head_begun_s = None
         self._window_begun_s = self._last_activity_s
         self._window_bytes = 0
-        self._queue.append((request, body, self._parser.should_keep_alive() and method != "CONNECT"))
+        self._queue.append((request, body, parser.should_keep_alive() and method != "CONNECT"))
         if len(self._queue) > PIPELINE_MAX:
             raise _Refused(400, "too many pipelined requests")
+
+    def _check_size(self, raw: list[tuple[bytes, bytes]]) -> None:
+        """Refused (431) for too many headers or too long ones. Short input cannot hold too long ones."""
+        limits = self._limits
+        if len(raw) > limits.head_count or (
+            self._unparsed_bytes + self._feeding_bytes > limits.head_bytes
+            and sum([len(name) + len(value) + 4 for name, value in raw]) > limits.head_bytes
+        ):
+            raise _Refused(431, "the request's head is too large")
 
     def on_body(self, data: bytes) -> None:
         self._window_bytes += len(data)
@@ -354,14 +375,85 @@ class Connection(asyncio.Protocol):
     # One request after the other.
 
     def _next(self) -> None:
-        if self._current is None and self._queue and not self._closing:
+        if self._finishing and self._current is None and not self._closing:
+            self._closing = True
+            self._transport.close()
+        while self._current is None and self._queue and not self._closing:
             request, body, keep_alive = self._queue.popleft()
-            self._current = self._loop.create_task(self._serve(request, body, keep_alive))
+            try:
+                answering = self._handler(request)
+            except Exception:
+                log.exception("request failed", extra={"method": request.method, "path": request.path})
+                answering = _FAILED
+            if type(answering) is Pending:
+                self._current = future = answering.future
+                future.add_done_callback(partial(self._finish, request, body, keep_alive, answering))
+            else:
+                self._give(request, body, keep_alive, answering)
 
-    async def _serve(self, request: Request, body: StreamBody, keep_alive: bool) -> None:
+    def _finish(
+        self,
+        request: Request,
+        body: StreamBody,
+        keep_alive: bool,
+        pending: Pending,
+        future: "asyncio.Future[Any]",
+    ) -> None:
+        """What an answer was waiting for has come."""
+        self._current = None
+        if future.cancelled() or self._transport.is_closing():
+            return
+        try:
+            response = pending.finish()
+        except Exception:
+            log.exception("request failed", extra={"method": request.method, "path": request.path})
+            response = _FAILED
+        self._give(request, body, keep_alive, response)
+        self._next()
+
+    def _give(self, request: Request, body: StreamBody, keep_alive: bool, answering: Answering) -> None:
+        """Answer at once where nothing has to be waited for, else in a task."""
+        if (
+            type(answering) is Response
+            and type(answering.body) is bytes
+            and keep_alive
+            and not answering.close
+            and answering.switch is None
+            and body.complete
+        ):
+            try:
+                whole = self._whole(request, answering, answering.body, close=False)
+            except UnsendableHeaderError:
+                pass  # the task tells
+            else:
+                self._transport.write(whole)
+                if not self._write_paused:
+                    self._last_activity_s = self._loop.time()
+                    return
+                self._current = self._loop.create_task(self._drained())
+                return
+        self._current = self._loop.create_task(self._serve(request, body, keep_alive, answering))
+
+    async def _drained(self) -> None:
+        """The next request's turn comes when the client has taken the answer."""
+        try:
+            with contextlib.suppress(ConnectionError):
+                await self._drain()
+        finally:
+            self._over()
+
+    def _over(self) -> None:
+        self._current = None
+        self._last_activity_s = self._loop.time()
+        if not self._closing:
+            self._next()
+
+    async def _serve(
+        self, request: Request, body: StreamBody, keep_alive: bool, answering: Answering
+    ) -> None:
         try:
             try:
-                response = await self._handler(request)
+                response = await answer_of(answering)
             except BodyLostError:
                 self._transport.abort()
                 return
@@ -391,10 +483,7 @@ class Connection(asyncio.Protocol):
             if close:
                 self._end(read_all=body.complete and self._read_too_far is None)
         finally:
-            self._current = None
-            self._last_activity_s = self._loop.time()
-            if not self._closing:
-                self._next()
+            self._over()
 
     async def _drop_rest(self, body: StreamBody) -> bool:
         """Read away what the handler left, when it is little; True when the connection can go on."""
@@ -435,31 +524,35 @@ class Connection(asyncio.Protocol):
         self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _head(self, response: Response, length: int | None, chunked: bool, close: bool) -> bytes:
-        lines = [_STATUS_LINES.get(response.status) or f"HTTP/1.1 {response.status} Unknown\r\n".encode()]
-        lines.append(_date.line())
-        has_length = False
+        head = _STATUS_LINES.get(response.status) or f"HTTP/1.1 {response.status} Unknown\r\n"
+        head += _date.line()
         for name, value in response.headers:
-            if "\r" in value or "\n" in value or "\0" in value or not _is_token(name):
-                raise UnsendableHeaderError(f"header {name[:64]!r} has a line break or the like in it")
+            # What is printable has no line break; most values are.
+            if not value.isprintable() and ("\r" in value or "\n" in value or "\0" in value):
+                raise UnsendableHeaderError(
+                    f"the value of header {name[:64]!r} has a line break or the like in it"
+                )
             if len(name) == _CONTENT_LENGTH_CHARACTERS and name.lower() == "content-length":
-                has_length = True
-            lines.append(f"{name}: {value}\r\n".encode("latin-1", "replace"))
+                length = None
+            head += f"{_beginning(name)}{value}\r\n"
         if chunked:
-            lines.append(b"transfer-encoding: chunked\r\n")
-        elif length is not None and not has_length:
-            lines.append(b"content-length: %d\r\n" % length)
-        if close:
-            lines.append(b"connection: close\r\n")
-        lines.append(b"\r\n")
-        return b"".join(lines)
+            head += "transfer-encoding: chunked\r\n"
+        elif length is not None:
+            head += f"content-length: {length}\r\n"
+        head += "connection: close\r\n\r\n" if close else "\r\n"
+        return head.encode("latin-1", "replace")
+
+    def _whole(self, request: Request, response: Response, body: bytes, close: bool) -> bytes:
+        if response.status in _BODYLESS:
+            return self._head(response, None, chunked=False, close=close)
+        head = self._head(response, len(body), chunked=False, close=close)
+        return head if request.method == "HEAD" else head + body
 
     async def _write(self, request: Request, response: Response, close: bool) -> None:
         body = response.body
         bodyless = request.method == "HEAD" or response.status in _BODYLESS
         if isinstance(body, bytes):
-            length = None if response.status in _BODYLESS else len(body)
-            head = self._head(response, length, chunked=False, close=close)
-            self._transport.write(head if bodyless else head + body)
+            self._transport.write(self._whole(request, response, body, close))
             if self._write_paused:
                 await self._drain()
             return
@@ -588,10 +681,7 @@ class Connection(asyncio.Protocol):
 
     def finish(self) -> None:
         """Close now when idle, else after the answer that is being made."""
-        if self._current is None and not self._queue:
-            self._closing = True
-            self._transport.close()
-        else:
+        if self._current is not None:
             self._queue.clear()
-            if self._current is not None:
-                self._current.add_done_callback(lambda _: self._transport.close())
+        self._finishing = True
+        self._next()

@@ -1,11 +1,12 @@
 """Requests and responses as both listeners see them: between ``http.connection`` and ``front`` or ``public``."""
 
 import asyncio
+import contextlib
 import ssl
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 
 class BodyTooLargeError(Exception):
@@ -24,6 +25,10 @@ class Body(Protocol):
         """Bytes announced by Content-Length; None for a chunked body; 0 for none."""
         ...
 
+    def arrived(self) -> bytes | None:
+        """The whole body where it has come in one piece already; it stays to be read. None where it has to be waited for."""
+        ...
+
     async def read(self, limit_bytes: int) -> bytes:
         """All of the body. BodyTooLargeError as soon as it is known to exceed ``limit_bytes``."""
         ...
@@ -38,8 +43,8 @@ class Request:
     """One request as it came in: nothing is decoded or normalised, since signatures cover the literal form.
 
     ``headers`` has lower-case names in order of arrival, repeated ones repeated; ``header`` the same as a dict with
-    repeated values joined by ``,``; ``names`` are the names of ``headers`` as the client spelt them. ``path`` and
-    ``query`` are still percent-encoded; ``query`` without ``?``. A CONNECT has its ``host:port`` as ``path``.
+    repeated values joined by ``,``; ``raw_headers`` are the same bytes as they came. ``path`` and ``query`` are still
+    percent-encoded; ``query`` without ``?``. A CONNECT has its ``host:port`` as ``path``.
     """
 
     method: str
@@ -50,7 +55,12 @@ class Request:
     body: Body
     peer_host: str = ""
     scheme: str = "http"
-    names: Sequence[str] = ()
+    raw_headers: Sequence[tuple[bytes, bytes]] = ()
+
+    @property
+    def names(self) -> list[str]:
+        """The names of ``headers`` as the client spelt them."""
+        return [name.decode("latin-1") for name, _ in self.raw_headers]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,3 +100,30 @@ class Response:
     body: "bytes | FileSlice | AsyncIterator[bytes]" = b""
     close: bool = False
     switch: TlsFromHere | Tunnel | None = None
+
+
+class Pending:
+    """An answer on its way that needs no task of its own: once ``future`` is done, ``finish`` makes the answer of it.
+
+    A connection that goes away cancels ``future``; then nothing is finished.
+    """
+
+    __slots__ = ("finish", "future")
+
+    def __init__(self, future: asyncio.Future[Any], finish: Callable[[], Response]) -> None:
+        self.future = future
+        self.finish = finish
+
+    def __await__(self) -> Generator[Any, Any, Response]:
+        with contextlib.suppress(Exception):  # finish looks at how it ended
+            yield from self.future.__await__()
+        return self.finish()
+
+
+Answering = Response | Pending | Awaitable[Response]
+"""What a handler gives: the answer, or what it will come from."""
+
+
+async def answer_of(answering: Answering) -> Response:
+    """The answer, waited for if need be."""
+    return answering if isinstance(answering, Response) else await answering

@@ -12,7 +12,7 @@ from typing import Final, Protocol
 import httptools
 
 from stagedoor.http.connection import Acceptor, Connection
-from stagedoor.http.message import ElsewhereError, Request, Response
+from stagedoor.http.message import ElsewhereError, Request, Response, answer_of
 
 _FLUSH_PAUSE_S: Final = 0.002
 _FLUSH_PATIENCE_S: Final = 120.0
@@ -77,7 +77,7 @@ class PortableConnection(Connection):
 
     async def _answer(self, request: Request) -> Response:
         try:
-            response = await self._station.handler(request)
+            response = await answer_of(self._station.handler(request))
         except ElsewhereError:
             self._leave()
             raise asyncio.CancelledError from None

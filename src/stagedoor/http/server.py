@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import cast
 
 from stagedoor.http.connection import Connection, Handler, Limits
-from stagedoor.http.message import Request, Response, TlsFromHere
+from stagedoor.http.message import Request, Response, TlsFromHere, answer_of
 
 CONNECTIONS_MAX = 4096
 BACKLOG = 1024
@@ -54,7 +54,7 @@ class _Adopted(Connection):
             self.data_received(early)
 
     async def _answer(self, request: Request) -> Response:
-        response = await self._server.handler(request)
+        response = await answer_of(self._server.handler(request))
         if self._ends_with(request) and not self._queue and self._body is None and self._head_begun_s is None:
             response.close = True
         return response

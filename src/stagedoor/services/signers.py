@@ -17,7 +17,7 @@ from stagedoor.services.call import House
 from stagedoor.services.principals import UNKNOWN_SECRET
 
 # Bigger bodies are hashed in a thread, so that other requests go on meanwhile.
-_HASH_IN_THREAD_BYTES: Final = 1024 * 1024
+HASH_IN_THREAD_BYTES: Final = 1024 * 1024
 
 
 class Claim(NamedTuple):
@@ -70,28 +70,41 @@ def verify(
     claimed: Claim, request: Request, payload_hash: str, house: House, now: float, *, s3: bool = False
 ) -> None:
     """SignatureError unless the request is what the holder of the key signed. S3 alone takes a path literally."""
-    with contextlib.suppress(SignatureError) if claimed.unknown is not None else contextlib.nullcontext():
-        sigv4.verify(
-            claimed.signature,
-            claimed.secret,
-            method=request.method,
-            path=request.path,
-            query=request.query,
-            headers=request.header,
-            payload_hash=payload_hash,
-            now=now,
-            skew_s=house.settings.clock_skew_s,
-            literal_path=s3,
-        )
-    if claimed.unknown is not None:
-        raise claimed.unknown
+    if claimed.unknown is None:
+        _check(claimed, request, payload_hash, house, now, s3=s3)
+        return
+    with contextlib.suppress(SignatureError):
+        _check(claimed, request, payload_hash, house, now, s3=s3)
+    raise claimed.unknown
+
+
+def _check(
+    claimed: Claim, request: Request, payload_hash: str, house: House, now: float, *, s3: bool
+) -> None:
+    if s3:  # ``claim`` has checked it for the others
+        sigv4.check_time(claimed.signature, now, house.settings.clock_skew_s)
+    sigv4.check_signature(
+        claimed.signature,
+        claimed.secret,
+        request.method,
+        request.path,
+        request.query,
+        request.header,
+        payload_hash,
+        literal_path=s3,
+    )
+
+
+def payload_hash(body: bytes) -> str:
+    """The SHA-256 that the signature of a request with this body covers."""
+    return hashlib.sha256(body).hexdigest() if body else sigv4.EMPTY_SHA256
 
 
 async def payload_hash_of(body: bytes) -> str:
-    """The SHA-256 that the signature of a request with this body covers."""
-    if len(body) > _HASH_IN_THREAD_BYTES:
-        return await asyncio.to_thread(_sha256, body)
-    return _sha256(body) if body else sigv4.EMPTY_SHA256
+    """As ``payload_hash``, in a thread for a big body."""
+    if len(body) > HASH_IN_THREAD_BYTES:
+        return await asyncio.to_thread(payload_hash, body)
+    return payload_hash(body)
 
 
 def note_use(claimed: Claim, house: House, now: float) -> None:
@@ -101,7 +114,3 @@ def note_use(claimed: Claim, house: House, now: float) -> None:
         claimed.caller, now, scope.region, scope.service
     ):
         asyncio.get_running_loop().run_in_executor(None, house.principals.store_use, claimed.caller)
-
-
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()

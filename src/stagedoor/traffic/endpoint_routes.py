@@ -190,6 +190,8 @@ class EndpointRoutes:
         return None if channel is None else Choice(variant.name, channel)
 
     def _least_busy(self, channels: tuple[WorkerChannel, ...]) -> WorkerChannel | None:
+        if len(channels) == 1 and not channels[0].is_closed and not channels[0].in_flight:
+            return channels[0]
         best: WorkerChannel | None = None
         least = self.IN_FLIGHT_AT_MOST
         full = False

@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from stagedoor.authz.session_tokens import SessionTokens
-from stagedoor.domain import ids
 from stagedoor.domain.clock import SystemClock
 from stagedoor.front import invocation_lane, invocations
-from stagedoor.front.exchange import Exchange, Exchanges
+from stagedoor.front.exchange import Exchanges
 from stagedoor.front.processes.connection_counts import ConnectionCounts
 from stagedoor.front.processes.door import Door
 from stagedoor.front.processes.messages import Message
@@ -32,7 +31,7 @@ from stagedoor.front.processes.replica import (
     TellingDenials,
     TellingPrincipals,
 )
-from stagedoor.http.message import Request, Response
+from stagedoor.http.message import Answering, Request
 from stagedoor.services.call import House
 from stagedoor.services.principals import RootAccount
 from stagedoor.settings import Settings
@@ -184,17 +183,10 @@ class FrontProcess:
             and not self._public_claims(request)
         )
 
-    async def _handle(self, request: Request) -> Response:
-        started_s = self._clock.monotonic()
-        exchange = Exchange(request, ids.request_id())
-        response = await self._exchanges.answer(exchange, self._invoke)
-        self._exchanges.log(exchange, response, started_s)
-        return response
-
-    async def _invoke(self, exchange: Exchange) -> Response:
-        name = invocation_lane.endpoint_name(exchange.request)
+    def _handle(self, request: Request) -> Answering:
+        name = invocation_lane.endpoint_name(request)
         assert name is not None
-        return await invocations.invoke(self._house, exchange, name)
+        return invocations.answer(self._house, self._exchanges, request, name)
 
     def _hand_over(self, listener: int, connected: socket.socket, unanswered: bytes) -> None:
         self._pipe.send("connection", [listener], unanswered, [connected])

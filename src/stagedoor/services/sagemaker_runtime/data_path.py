@@ -4,14 +4,19 @@ Place in the flow: the signed listener's fast lane calls ``invoke`` with a reque
 ``invocations``. ``traffic.endpoint_routes`` says which worker.
 """
 
-from typing import NamedTuple, NoReturn
+import asyncio
+import contextlib
+from collections.abc import Mapping
+from typing import NamedTuple
 
 from stagedoor.domain.arns import Arn
 from stagedoor.domain.errors import AwsError
 from stagedoor.services.call import House
-from stagedoor.traffic.channel import CallFaultError, CallTimeoutError, ChannelLostError
+from stagedoor.traffic.channel import Answer, CallFaultError, CallTimeoutError, ChannelError
 from stagedoor.traffic.endpoint_routes import (
+    Choice,
     EndpointKey,
+    EndpointRoutes,
     NoWorkerError,
     OverloadedError,
     StartFailedError,
@@ -20,8 +25,26 @@ from stagedoor.traffic.endpoint_routes import (
 )
 
 _ATTRIBUTES_AT_MOST = 1024
+_CHOOSING_ERRORS = (
+    UnknownEndpointError,
+    UnknownVariantError,
+    NoWorkerError,
+    StartFailedError,
+    OverloadedError,
+)
 # What a container's answer beyond the printable characters of ASCII could do to a header.
 _PRINTABLE = frozenset(map(chr, range(0x20, 0x7F))) | {"\t"}
+
+
+class Wanted(NamedTuple):
+    """What an invocation asks for, in InvokeEndpoint's members."""
+
+    body: bytes
+    content_type: str | None = None
+    accept: str | None = None
+    custom_attributes: str | None = None
+    target_variant: str | None = None
+    inference_id: str | None = None
 
 
 class InvokeResult(NamedTuple):
@@ -33,79 +56,115 @@ class InvokeResult(NamedTuple):
     custom_attributes: str | None = None
 
 
-async def invoke(
-    house: House,
-    account_id: str,
-    region: str,
-    endpoint_name: str,
-    body: bytes,
-    *,
-    content_type: str | None = None,
-    accept: str | None = None,
-    custom_attributes: str | None = None,
-    target_variant: str | None = None,
-    inference_id: str | None = None,
-) -> InvokeResult:
+class Invocation:
+    """A call that a worker has. When ``answer`` is done, whichever way, ``result`` tells what came of it."""
+
+    __slots__ = ("_channel", "_key", "_routes", "_variant", "answer")
+
+    def __init__(
+        self, routes: EndpointRoutes, key: EndpointKey, choice: Choice, answer: "asyncio.Future[Answer]"
+    ) -> None:
+        self.answer = answer
+        self._routes = routes
+        self._key = key
+        self._variant, self._channel = choice
+
+    def result(self) -> InvokeResult:
+        """What the model answered. AwsError ModelError."""
+        try:
+            meta, body = self.answer.result()
+        except ChannelError as error:
+            raise self._failure(error) from None
+        attributes = meta.get("custom_attributes")
+        if attributes is not None and (
+            len(attributes) > _ATTRIBUTES_AT_MOST or not _PRINTABLE.issuperset(attributes)
+        ):
+            text = "The model answered with custom attributes that are not printable ASCII of at most 1024."
+            raise _model_error(self._key, 500, text)
+        return InvokeResult(
+            body, meta.get("content_type", "application/octet-stream"), self._variant, attributes
+        )
+
+    def _failure(self, error: ChannelError) -> AwsError:
+        if isinstance(error, CallFaultError):
+            return _model_error(self._key, error.status, error.reason)
+        if isinstance(error, CallTimeoutError):
+            self._routes.report_unresponsive(self._channel)
+            text = (
+                "Your invocation timed out while waiting for a response from container primary. Review the latency metrics "
+                "for each container in Amazon CloudWatch, resolve the issue, and try again."
+            )
+            return _model_error(self._key, 0, text)
+        text = "An error occurred while handling request as the model process exited."
+        return _model_error(self._key, 0, text)
+
+
+def begin(house: House, key: EndpointKey, wanted: Wanted) -> Invocation | None:
+    """Hand an invocation to a worker; None while no worker is ready. Errors as those of ``invoke``, for what is known by then."""
+    meta = _meta(house, wanted)
+    routes = house.endpoint_routes
+    try:
+        choice = routes.choose_now(key, wanted.target_variant)
+    except _CHOOSING_ERRORS as error:
+        raise _not_chosen(key, wanted.target_variant, error) from None
+    return None if choice is None else _call(house, key, choice, meta, wanted.body)
+
+
+async def invoke(house: House, key: EndpointKey, wanted: Wanted) -> InvokeResult:
     """Ask an endpoint. AwsError 413 for a body that is too large, ValidationError, ServiceUnavailable, ModelError."""
+    meta = _meta(house, wanted)
+    try:
+        choice = await house.endpoint_routes.choose(
+            key, wanted.target_variant, house.settings.invoke_timeout_s
+        )
+    except _CHOOSING_ERRORS as error:
+        raise _not_chosen(key, wanted.target_variant, error) from None
+    invocation = _call(house, key, choice, meta, wanted.body)
+    with contextlib.suppress(ChannelError):
+        await invocation.answer
+    return invocation.result()
+
+
+def _call(house: House, key: EndpointKey, choice: Choice, meta: Mapping[str, str], body: bytes) -> Invocation:
+    answer = choice.channel.call(meta, body, house.settings.invoke_timeout_s)
+    return Invocation(house.endpoint_routes, key, choice, answer)
+
+
+def _meta(house: House, wanted: Wanted) -> dict[str, str]:
+    """What the worker is told beside the body. AwsError 413, ValidationError."""
     limit = house.settings.invoke_body_max_bytes
-    if len(body) > limit:
+    if len(wanted.body) > limit:
         raise AwsError("413", f"HTTP content length exceeded {limit} bytes.", status=413)
     meta: dict[str, str] = {}
-    if content_type:
-        meta["content_type"] = content_type
-    if accept:
-        meta["accept"] = accept
-    if custom_attributes is not None:
-        if not _PRINTABLE.issuperset(custom_attributes) or len(custom_attributes) > _ATTRIBUTES_AT_MOST:
+    if wanted.content_type:
+        meta["content_type"] = wanted.content_type
+    if wanted.accept:
+        meta["accept"] = wanted.accept
+    attributes = wanted.custom_attributes
+    if attributes is not None:
+        if not _PRINTABLE.issuperset(attributes) or len(attributes) > _ATTRIBUTES_AT_MOST:
             raise validation_error("CustomAttributes must be at most 1024 printable characters of ASCII.")
-        meta["custom_attributes"] = custom_attributes
-    if inference_id:
-        meta["inference_id"] = inference_id
-    routes = house.endpoint_routes
-    key = EndpointKey(account_id, region, endpoint_name)
-    try:
-        choice = await routes.choose(key, target_variant, house.settings.invoke_timeout_s)
-    except UnknownEndpointError:
-        raise validation_error(f"Endpoint {endpoint_name} of account {account_id} not found.") from None
-    except UnknownVariantError as error:
-        raise validation_error(
-            f"Variant {target_variant} of endpoint {endpoint_name} not found. It has: {', '.join(error.variants)}."
-        ) from None
-    except NoWorkerError:
-        raise _unavailable(
-            f"Endpoint {endpoint_name} has no worker that is ready. Its log group says why; try again later."
-        ) from None
-    except StartFailedError as error:
-        _model_error(key, 0, str(error))
-    except OverloadedError:
-        raise _unavailable(
-            f"Endpoint {endpoint_name} has too many invocations waiting. Try again later."
-        ) from None
-    try:
-        answer_meta, answer = await choice.channel.call(meta, body, house.settings.invoke_timeout_s)
-    except CallFaultError as error:
-        _model_error(key, error.status, error.reason)
-    except CallTimeoutError:
-        routes.report_unresponsive(choice.channel)
-        _model_error(
-            key,
-            0,
-            "Your invocation timed out while waiting for a response from container primary. Review the latency metrics "
-            "for each container in Amazon CloudWatch, resolve the issue, and try again.",
+        meta["custom_attributes"] = attributes
+    if wanted.inference_id:
+        meta["inference_id"] = wanted.inference_id
+    return meta
+
+
+def _not_chosen(key: EndpointKey, target_variant: str | None, error: Exception) -> AwsError:
+    """Why there is no worker for an invocation."""
+    name = key.name
+    if isinstance(error, UnknownEndpointError):
+        return validation_error(f"Endpoint {name} of account {key.account_id} not found.")
+    if isinstance(error, UnknownVariantError):
+        return validation_error(
+            f"Variant {target_variant} of endpoint {name} not found. It has: {', '.join(error.variants)}."
         )
-    except ChannelLostError:
-        _model_error(key, 0, "An error occurred while handling request as the model process exited.")
-    attributes = answer_meta.get("custom_attributes")
-    if attributes is not None and (
-        len(attributes) > _ATTRIBUTES_AT_MOST or not _PRINTABLE.issuperset(attributes)
-    ):
-        _model_error(
-            key,
-            500,
-            "The model answered with custom attributes that are not printable ASCII of at most 1024.",
-        )
-    return InvokeResult(
-        answer, answer_meta.get("content_type", "application/octet-stream"), choice.variant, attributes
+    if isinstance(error, StartFailedError):
+        return _model_error(key, 0, str(error))
+    if isinstance(error, OverloadedError):
+        return _unavailable(f"Endpoint {name} has too many invocations waiting. Try again later.")
+    return _unavailable(
+        f"Endpoint {name} has no worker that is ready. Its log group says why; try again later."
     )
 
 
@@ -118,11 +177,11 @@ def _unavailable(message: str) -> AwsError:
     return AwsError("ServiceUnavailable", message, status=503)
 
 
-def _model_error(key: EndpointKey, status: int, message: str) -> NoReturn:
+def _model_error(key: EndpointKey, status: int, message: str) -> AwsError:
     """AWS's ModelError: what the container said, and where its log is. Status 0: it said nothing."""
     group = f"/aws/sagemaker/Endpoints/{key.name}"
     kind = "client" if 400 <= status < 500 else "server"
-    raise AwsError(
+    return AwsError(
         "ModelError",
         f'Received {kind} error ({status}) from primary with message "{message}". See the log group {group} in account '
         f"{key.account_id} for more information.",

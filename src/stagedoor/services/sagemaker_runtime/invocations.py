@@ -3,7 +3,8 @@
 from typing import Any
 
 from stagedoor.services.call import Answer, Call
-from stagedoor.services.sagemaker_runtime.data_path import invoke, validation_error
+from stagedoor.services.sagemaker_runtime.data_path import Wanted, invoke, validation_error
+from stagedoor.traffic.endpoint_routes import EndpointKey
 
 _NOT_YET = ("InferenceComponentName", "SessionId", "PrefixAwareId")
 
@@ -24,11 +25,7 @@ async def invoke_endpoint(call: Call, request: dict[str, Any]) -> Answer:
         )
     if request.get("EnableExplanations") is not None:
         raise validation_error(f"Endpoint {name} has no explainer and does not support EnableExplanations.")
-    result = await invoke(
-        call.house,
-        call.account_id,
-        call.region,
-        name,
+    wanted = Wanted(
         request.get("Body", b""),
         content_type=request.get("ContentType"),
         accept=request.get("Accept"),
@@ -36,6 +33,7 @@ async def invoke_endpoint(call: Call, request: dict[str, Any]) -> Answer:
         target_variant=request.get("TargetVariant"),
         inference_id=request.get("InferenceId"),
     )
+    result = await invoke(call.house, EndpointKey(call.account_id, call.region, name), wanted)
     answer = {
         "Body": result.body,
         "ContentType": result.content_type,
