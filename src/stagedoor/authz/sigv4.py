@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from operator import itemgetter
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 from urllib.parse import quote, quote_from_bytes, unquote
 
 ALGORITHM: Final = "AWS4-HMAC-SHA256"
@@ -454,7 +454,7 @@ def check_signature(
         )
     if literal_path:
         _require_signed(headers, signature)
-    tail = f"{_canonical_headers(headers, signed)}\n{';'.join(signed)}\n{payload_hash}"
+    tail = _canonical_headers(headers, signed) + payload_hash
     key, scope = signing_key(secret, signature.scope), _scope_text(signature.scope)
     stated = signature.signature.encode("utf-8", "replace")
     to_sign = ""
@@ -496,7 +496,7 @@ def _require_signed(headers: Mapping[str, str], signature: Signature) -> None:
 
 
 def _canonical_headers(headers: Mapping[str, str], signed: tuple[str, ...]) -> str:
-    """A line for each signed header, without spaces at its ends and with single ones inside."""
+    """A line for each signed header, without spaces at its ends and with single ones inside; then a line of their names."""
     template, all_of = _header_lines(signed)
     try:
         values = all_of(headers)
@@ -520,10 +520,11 @@ def _canonical_headers(headers: Mapping[str, str], signed: tuple[str, ...]) -> s
 @lru_cache(maxsize=1024)
 def _header_lines(signed: tuple[str, ...]) -> tuple[str, Callable[[Mapping[str, str]], tuple[str, ...]]]:
     """The lines of these headers with ``%s`` for values, and what takes the values out of a request's headers."""
-    template = "".join([f"{name.replace('%', '%%')}:%s\n" for name in signed])
+    names = [name.replace("%", "%%") for name in signed]
+    template = "".join([f"{name}:%s\n" for name in names]) + f"\n{';'.join(names)}\n"
     if len(signed) == 1:
         return template, lambda headers: (headers[signed[0]],)
-    values_of: Callable[[Mapping[str, str]], tuple[str, ...]] = itemgetter(*signed)
+    values_of = cast("Callable[[Mapping[str, str]], tuple[str, ...]]", itemgetter(*signed))
     return template, values_of
 
 

@@ -1,6 +1,7 @@
 """One line per call on the signed listener, in small batches: a call pays for an append, and none waits for the lines of many others."""
 
 import asyncio
+from functools import lru_cache
 from pathlib import Path
 
 import orjson
@@ -50,19 +51,15 @@ class AccessLog:
             self._lines.clear()
 
     def _make_lines(self) -> None:
+        lines: list[str] = []
         for now_s, request_id, service, operation, status, duration_s, principal in self._waiting:
-            self._lines += orjson.dumps(
-                {
-                    "time": iso8601_ms(now_s),
-                    "request_id": request_id,
-                    "service": service,
-                    "operation": operation,
-                    "status": status,
-                    "duration_ms": round(duration_s * 1000, 3),
-                    "principal": principal,
-                },
-                option=orjson.OPT_APPEND_NEWLINE,
+            # Half of what making a dict and dumping it takes. Only a principal may need escapes.
+            lines.append(
+                f'{{"time":"{iso8601_ms(now_s)}","request_id":"{request_id}","service":"{service}",'
+                f'"operation":"{operation}","status":{status},"duration_ms":{duration_s * 1000:.3f},'
+                f'"principal":{_quoted(principal)}}}\n'
             )
+        self._lines += "".join(lines).encode()
         self._waiting.clear()
 
     def append(self, lines: bytes) -> None:
@@ -71,3 +68,8 @@ class AccessLog:
             self._path.replace(self._path.with_suffix(".1.jsonl"))
         with self._path.open("ab") as file:
             file.write(lines)
+
+
+@lru_cache(1024)
+def _quoted(text: str) -> str:
+    return orjson.dumps(text).decode()

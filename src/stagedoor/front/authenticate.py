@@ -103,7 +103,7 @@ def authenticate_now(request: Request, service: str, house: House) -> Authentica
         signers.verify(claimed, request, payload_hash, house, now)
     except SignatureError as error:
         raise refusal(service, error, house.settings.clock_skew_s) from None
-    return _authenticated(request, house, claimed, body)
+    return _authenticated(request, house, claimed, body, now)
 
 
 async def _authenticate(request: Request, service: str, house: House, limit_bytes: int) -> Authenticated:
@@ -113,7 +113,7 @@ async def _authenticate(request: Request, service: str, house: House, limit_byte
     claimed = signers.claim(request, _SIGNING_NAMES.get(service, service), house, now)
     body = b"" if claimed.unknown is not None else await request.body.read(limit_bytes)
     signers.verify(claimed, request, await signers.payload_hash_of(body), house, now)
-    return _authenticated(request, house, claimed, body)
+    return _authenticated(request, house, claimed, body, now)
 
 
 async def _web_identity(request: Request, house: House) -> Authenticated:
@@ -152,13 +152,14 @@ def _authenticate_s3(request: Request, house: House) -> Authenticated:
     payload_hash = _declared_payload_hash(signature)
     claimed = Claim(signature, *signers.look_up(house, signature.access_key_id, signature.session_token, now))
     signers.verify(claimed, request, payload_hash, house, now, s3=True)
-    return _authenticated(request, house, claimed, _verified_body(request, signature, claimed.secret))
+    body = _verified_body(request, signature, claimed.secret)
+    return _authenticated(request, house, claimed, body, now)
 
 
 def _authenticated(
-    request: Request, house: House, claimed: Claim, body: bytes | VerifiedBody
+    request: Request, house: House, claimed: Claim, body: bytes | VerifiedBody, now: float
 ) -> Authenticated:
-    signers.note_use(claimed, house, house.clock.now())
+    signers.note_use(claimed, house, now)
     header, signature = request.header, claimed.signature
     return Authenticated(
         claimed.caller,

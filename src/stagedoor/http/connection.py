@@ -137,6 +137,11 @@ def _split_target(method: str, target: str, host: str) -> tuple[str, str]:
     return path, query
 
 
+_SHORT = 256
+# Clients ask for the same few targets again and again.
+_split_short = lru_cache(1024)(_split_target)
+
+
 def _decoded(raw: list[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
     """Headers with lower-case names, without white space around their values."""
     if not raw:
@@ -223,6 +228,9 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
+        if transport.get_extra_info("sslcontext") is None:
+            # uvloop keeps what is below this mark until the end of the loop's turn: answers that come together would wait for the last.
+            self._transport.set_write_buffer_limits(high=0)
         peer: Any = transport.get_extra_info("peername")
         self._peer_host = str(peer[0]) if peer else ""
         if not self._server.opened(self):
@@ -334,8 +342,12 @@ class Connection(asyncio.Protocol):
         header = dict(headers)
         if len(header) != len(headers):
             header = _joined(headers)
-        chunked = _check_framing(version, header)
-        path, query = _split_target(method, self._target.decode("latin-1"), header.get("host", ""))
+        chunked = False
+        if version != "1.1" or "transfer-encoding" in header or "host" not in header:
+            chunked = _check_framing(version, header)
+        target = self._target.decode("latin-1")
+        split = _split_short if len(target) <= _SHORT else _split_target
+        path, query = split(method, target, header.get("host", ""))
         body = StreamBody(
             None if chunked else int(header.get("content-length", "0")),
             self._pause_reading,

@@ -39,7 +39,10 @@ class PublicListener:
 
     def claims(self, request: Request) -> bool:
         """Whether the request is for a deployed API, by host or path: the one thing served without a signature."""
-        return api_address(request.header.get("host", ""), request.path) is not None
+        host, path = request.header.get("host", ""), request.path
+        if "execute-api" not in host.lower() and not path.startswith(("/_aws/", "/restapis/")):
+            return False  # every request on the signed listener comes by here
+        return api_address(host, path) is not None
 
     async def handle(self, request: Request) -> Response:
         """One request, one response."""

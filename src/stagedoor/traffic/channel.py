@@ -2,7 +2,7 @@
 
 Place in the flow: ``reconcile`` opens a channel when the engine has placed a worker; ``traffic.endpoint_routes`` and
 ``traffic.function_pools`` call through it. This is the hot path of every invocation, so it is an asyncio Protocol with
-one future per call, one write per turn of the event loop, and one timer per channel instead of one per call.
+one future and one write per call, and one timer per channel instead of one per call.
 """
 
 import asyncio
@@ -84,7 +84,6 @@ class Channel(asyncio.Protocol):
         # Id -> the caller's future and deadline. An entry stays until the worker has answered, so that a caller who
         # gave up does not make a busy worker look idle.
         self._calls: dict[int, tuple[asyncio.Future[Answer], float]] = {}
-        self._unsent: list[bytes] = []
         self._alarm: asyncio.TimerHandle | None = None
 
     @classmethod
@@ -186,18 +185,9 @@ class Channel(asyncio.Protocol):
         self._calls[request_id] = (future, deadline)
         if self._alarm is None or deadline < self._alarm.when():
             self._set_alarm(deadline)
-        unsent = self._unsent
-        if not unsent:
-            loop.call_soon(self._flush)
-        unsent.append(head)
-        if body:
-            unsent.append(body)
+        # At once: the worker begins while the next request is being read.
+        self._transport.writelines((head, body) if body else (head,))
         return future
-
-    def _flush(self) -> None:
-        unsent, self._unsent = self._unsent, []
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.writelines(unsent)
 
     def _set_alarm(self, when: float) -> None:
         if self._alarm is not None:
@@ -223,6 +213,8 @@ class Channel(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        # uvloop keeps what is below this mark until the end of the loop's turn.
+        self._transport.set_write_buffer_limits(high=0)
 
     def data_received(self, data: bytes) -> None:
         try:

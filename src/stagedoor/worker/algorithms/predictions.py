@@ -8,6 +8,7 @@ variable ``SAGEMAKER_INFERENCE_OUTPUT`` an answer holds the selected members (la
 import csv
 import io
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,6 +41,7 @@ class AcceptError(ValueError):
     """Nobody writes this content type here."""
 
 
+@lru_cache(256)
 def accepted(accept: str | None, default: str = CSV, supported: Sequence[str] = SUPPORTED) -> str:
     """The content type to answer with; AcceptError for one that is not among ``supported``."""
     for wish in (accept or "*/*").lower().split(","):

@@ -5,8 +5,9 @@ laid out as a dense matrix of the model's width. A cell that a sparse row leaves
 (NaN) as the booster sees it in training, or zero.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
@@ -96,7 +97,8 @@ class Media:
     label_size: int | None = None
 
 
-def media_type(content_type: str, supported: Sequence[str]) -> Media:
+@lru_cache(256)
+def media_type(content_type: str, supported: tuple[str, ...]) -> Media:
     """The content type of a request; ContentTypeError for one that is not among ``supported``."""
     main, *parameters = content_type.lower().split(";")
     name = _NAMES.get(main.strip())
