@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bench import processes
 from botocore.config import Config
 from botocore.exceptions import ClientError
 from cli import commands
@@ -137,6 +139,12 @@ def test_status_shows_them(server: Server) -> None:
         commands.stagedoor("status", "--data", str(server.data)).stdout.count("  front process      pid ")
         == 2
     )
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks /proc")
+def test_the_benchmark_counts_them_among_the_servers_own_time(server: Server) -> None:
+    assert set(processes.fronts_of(server.pid)) == pids(server)
+    assert processes.server_cpu_s(server.pid) > processes.own_cpu_s(server.pid)
 
 
 def test_a_deleted_or_inactive_key_is_refused_on_the_very_next_request_of_every_connection(
