@@ -51,7 +51,7 @@ async def handler(request: Request) -> Response:
 def door_of_a_front(limits: Limits, connections_max: int) -> Server:
     """What a front process accepts with."""
 
-    def nobody_leaves(number: int, connected: socket.socket, unanswered: bytes) -> None:
+    def nobody_leaves(number: int, connected: socket.socket, unanswered: bytes, peer_host: str) -> None:
         raise AssertionError("all requests are answered here")
 
     listening = socket.create_server(("127.0.0.1", 0), backlog=BACKLOG)
