@@ -101,9 +101,7 @@ class PortableConnection(Connection):
         if self._transport.is_closing():
             return
         if self._scheme == "https":
-            self._relay = Relay(self._transport, lambda: self.connection_lost(None))
-            self._transport.set_protocol(self._relay)
-            self._station.hand_over(self._relay.far, b"".join(self._unanswered), self._peer_host)
+            self._stay()
             return
         if self._transport.get_write_buffer_size():
             if self._leaves_until_s is not None and self._loop.time() < self._leaves_until_s:
@@ -114,6 +112,16 @@ class PortableConnection(Connection):
         connected = socket.socket(fileno=os.dup(self._transport.get_extra_info("socket").fileno()))
         self._transport.abort()  # the duplicate keeps the connection open
         self._station.hand_over(connected, b"".join(self._unanswered), self._peer_host)
+
+    def _stay(self) -> None:
+        """A TLS session cannot be handed over: what is inside it goes to and fro from now on."""
+        try:
+            relay = self._relay = Relay(self._transport, lambda: self.connection_lost(None))
+        except OSError:  # no descriptors left
+            self._transport.abort()
+            return
+        self._transport.set_protocol(relay)
+        self._station.hand_over(relay.far, b"".join(self._unanswered), self._peer_host)
 
     # What the server asks.
 

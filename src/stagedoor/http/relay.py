@@ -33,7 +33,10 @@ class Relay(asyncio.Protocol):
         self._connecting = self._loop.create_task(self._connect(near))
 
     async def _connect(self, near: socket.socket) -> None:
-        await self._loop.connect_accepted_socket(lambda: _Inner(self), near)
+        try:
+            await self._loop.connect_accepted_socket(lambda: _Inner(self), near)
+        except OSError:
+            self._client.abort()
 
     def idle_s(self) -> float:
         """How long it has been since an answer's last bytes; 0 when something has been asked since."""
