@@ -85,7 +85,7 @@ def _measure(
 ) -> dict[str, Any]:
     url, asked = server.ask(one)
     requests = load.write(folder / "requests", asked)
-    before_s, before_front_s = processes.cpu_s(server.pid), processes.own_cpu_s(server.pid)
+    before_s, before_front_s = processes.cpu_s(server.pid), processes.server_cpu_s(server.pid)
     try:
         seen = load.wrk(url, requests, connections, options.seconds)
     except BenchError as error:
@@ -101,5 +101,5 @@ def _measure(
     }
     if server.name == OURS:
         told["refused"], told["refusals_due"] = seen.refused, seen.refusals_due
-        told["front_cpu_us"] = round((processes.own_cpu_s(server.pid) - before_front_s) / answers * 1e6, 1)
+        told["front_cpu_us"] = round((processes.server_cpu_s(server.pid) - before_front_s) / answers * 1e6, 1)
     return told

@@ -1,7 +1,8 @@
 """What a large object costs the server in memory and time: ``python -m bench.objects [--size-gib 5]``.
 
 A server of its own gets one file as one PUT, gives it back, gets it again in parts by ten connections at once (boto3's
-``upload_file``) and gives it back in ranges (``download_file``). After each step: wall time, resident memory and its highest value so far.
+``upload_file``) and gives it back in ranges (``download_file``). After each step: wall time, the server's own CPU time, resident memory and
+its highest value so far.
 """
 
 import argparse
@@ -17,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+
+from bench.processes import own_cpu_s
 
 BLOCK_BYTES = 64 * 1024 * 1024
 PORTS = ("--api", "127.0.0.1:0", "--public", "127.0.0.1:0")
@@ -77,13 +80,14 @@ def main() -> None:
             os.environ.update(environment)
             s3 = boto3.client("s3")
             s3.create_bucket(Bucket="bench")
-            print(f"{'':16}{'s':>8}{'RSS MB':>10}{'most MB':>10}")
-            print(f"{'at rest':16}{'':>8}{_memory_mb(server.pid)[0]:10.1f}{_memory_mb(server.pid)[1]:10.1f}")
+            print(f"{'':16}{'s':>8}{'CPU s':>8}{'RSS MB':>10}{'most MB':>10}")
+            print(f"{'at rest':16}{'':>16}{_memory_mb(server.pid)[0]:10.1f}{_memory_mb(server.pid)[1]:10.1f}")
             for name, step in _steps(s3, source, Path(folder) / "target"):
-                begun = time.monotonic()
+                begun, cpu_s = time.monotonic(), own_cpu_s(server.pid)
                 step()
+                took_s, cpu_s = time.monotonic() - begun, own_cpu_s(server.pid) - cpu_s
                 now, most = _memory_mb(server.pid)
-                print(f"{name:16}{time.monotonic() - begun:8.1f}{now:10.1f}{most:10.1f}", flush=True)
+                print(f"{name:16}{took_s:8.1f}{cpu_s:8.2f}{now:10.1f}{most:10.1f}", flush=True)
         finally:
             server.terminate()
             server.wait()

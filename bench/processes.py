@@ -22,6 +22,7 @@ from bench.environments import NotStarted
 
 END_TIMEOUT_S = 15.0
 _PR_SET_CHILD_SUBREAPER = 36
+_FRONT_NAME = "stagedoor: fron"  # the kernel keeps fifteen bytes of a title
 _TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 _ENDINGS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -115,6 +116,21 @@ def memory_bytes(root: int) -> tuple[int, int]:
 def cpu_s(root: int) -> float:
     """Processor time that ``root`` and all that is below it have used so far, in seconds (Linux; 0 elsewhere)."""
     return sum(own_cpu_s(seen.pid) for seen in descendants(root)) if sys.platform == "linux" else 0.0
+
+
+def fronts_of(root: int) -> list[int]:
+    """The front processes of a stagedoor server, by their titles (Linux)."""
+    found = []
+    for seen in descendants(root) if sys.platform == "linux" else ():
+        with contextlib.suppress(OSError):
+            if Path(f"/proc/{seen.pid}/comm").read_text().startswith(_FRONT_NAME):
+                found.append(seen.pid)
+    return found
+
+
+def server_cpu_s(root: int) -> float:
+    """What a stagedoor server itself has used: its process and its front processes, without workers."""
+    return own_cpu_s(root) + sum(own_cpu_s(pid) for pid in fronts_of(root))
 
 
 def own_cpu_s(pid: int) -> float:

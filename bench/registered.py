@@ -117,14 +117,14 @@ def _turns(
 
 def _cost(made: Stage, asked: Sequence[Asked], folder: Path, options: Options) -> dict[str, Any]:
     requests = load.write(folder / "requests", asked)
-    before_s, before_front_s = processes.cpu_s(made.server.pid), processes.own_cpu_s(made.server.pid)
+    before_s, before_front_s = processes.cpu_s(made.server.pid), processes.server_cpu_s(made.server.pid)
     seen = load.wrk(made.server.api + "/", requests, CONNECTIONS, max(2.0, options.seconds))
     answers = seen.accepted + seen.refused
     return {
         "requests_per_s": round(seen.requests_per_s, 1),
         "p50_ms": seen.p50_ms,
         "cpu_us": round((processes.cpu_s(made.server.pid) - before_s) / answers * 1e6, 1),
-        "front_cpu_us": round((processes.own_cpu_s(made.server.pid) - before_front_s) / answers * 1e6, 1),
+        "front_cpu_us": round((processes.server_cpu_s(made.server.pid) - before_front_s) / answers * 1e6, 1),
     }
 
 

@@ -31,6 +31,7 @@ from stagedoor.engine.environments import Environments
 from stagedoor.engine.isolation import Isolation, Mode
 from stagedoor.engine.local import LocalEngine
 from stagedoor.engine.runtimes import default_runtimes
+from stagedoor.front import certificates
 from stagedoor.front.access_log import AccessLog
 from stagedoor.front.held_answers import HeldAnswers
 from stagedoor.front.listener import SignedListener
@@ -38,7 +39,7 @@ from stagedoor.front.processes.control import FrontProcesses, FrontsError
 from stagedoor.front.proxy import Proxy
 from stagedoor.http.connection import Handler
 from stagedoor.http.destinations import Destinations
-from stagedoor.http.local_ca import CertificateError, LocalCa, context_of_files
+from stagedoor.http.local_ca import CertificateError
 from stagedoor.http.server import Server
 from stagedoor.public.listener import PublicListener
 from stagedoor.reconcile.endpoints.act import EndpointReconciler
@@ -88,7 +89,6 @@ log = logging.getLogger(__name__)
 SHUTDOWN_GRACE_S = 5.0
 THREADS = 16
 ROLE_ACTIVITY_FLUSH_S = 1.0
-TLS_FOLDER = "tls"
 
 
 class StartError(Exception):
@@ -153,7 +153,7 @@ class Application:
         self._closers: list[Callable[[], Awaitable[None]]] = []
         self._fronts: FrontProcesses | None = None
         self._held_answers: HeldAnswers | None = None
-        self._ca = LocalCa(settings.data / TLS_FOLDER)
+        self._ca = certificates.authority(settings)
         self.keys, self._made_root_key = _keys(settings)
         self._isolation = Isolation(cast(Mode, settings.isolation))  # until it is known
 
@@ -216,7 +216,7 @@ class Application:
         count = front_count(self._settings)
         if not count:
             return None
-        servers = [server for server in self._servers if server.scheme == "http"]
+        servers = list(self._servers)  # the signed ones: the public one is opened behind them
         self._fronts = FrontProcesses(count, house, self.keys.session_secret, servers, access_log, denials)
         self._closers.append(self._fronts.close)
         return self._fronts
@@ -286,9 +286,7 @@ class Application:
         """The certificate of a listener bound to ``host``; None without TLS. StartError when there is none for it."""
         settings = self._settings
         try:
-            if settings.tls_cert:
-                return context_of_files(Path(settings.tls_cert), Path(settings.tls_key))
-            return self._ca.listener_context(host) if settings.tls else None
+            return certificates.listener_context(settings, self._ca, host)
         except CertificateError as error:
             raise StartError(str(error)) from error
 
@@ -311,8 +309,8 @@ class Application:
         host, port = address(getattr(self._settings, name), name)
         tls = None if name == "local" else self._tls_context(host)
         server = Server(handler, tls=tls, connections_max=self._settings.connections_max)
-        # Front processes accept in this one's place, but they end no TLS.
-        accepted_elsewhere = name != "public" and tls is None and front_count(self._settings) > 0
+        # Front processes accept in this one's place.
+        accepted_elsewhere = name != "public" and front_count(self._settings) > 0
         try:
             await (server.bind(host, port) if accepted_elsewhere else server.listen(host, port))
         except OSError as error:

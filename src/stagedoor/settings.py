@@ -66,7 +66,7 @@ class Settings:
     connections_max: int = _doc("Connections at a time, per listener; further ones are answered 503.", 4096)
     fronts: str = _doc(
         "Front processes, which answer InvokeEndpoint beside the control process: a number, `auto` (half of the cores when there are "
-        "more than two, else none), or 0 (the control process answers itself). They serve signed listeners without TLS.",
+        "more than two, else none), or 0 (the control process answers itself).",
         "0",
     )
     engine: str = _doc("Where workers and jobs run: `local` (processes on this machine).", "local")

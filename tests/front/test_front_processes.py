@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,12 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bench import processes
 from botocore.config import Config
 from botocore.exceptions import ClientError
 from cli import commands
 from front.wire_requests import Signed
-from hardening.raw_http import exchange
-from hardening.test_request_framing import AMBIGUOUS
 from journeys.deployed import CSV, Deployed, all_end, numbers
 from services.hosting_house import model_archive, train
 from services.identities import document, make_role, make_user, unique
@@ -137,6 +137,12 @@ def test_status_shows_them(server: Server) -> None:
         commands.stagedoor("status", "--data", str(server.data)).stdout.count("  front process      pid ")
         == 2
     )
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks /proc")
+def test_the_benchmark_counts_them_among_the_servers_own_time(server: Server) -> None:
+    assert set(processes.fronts_of(server.pid)) == pids(server)
+    assert processes.server_cpu_s(server.pid) > processes.own_cpu_s(server.pid)
 
 
 def test_a_deleted_or_inactive_key_is_refused_on_the_very_next_request_of_every_connection(
@@ -272,13 +278,6 @@ def test_pipelined_requests_are_answered_in_order_across_the_hand_over(server: S
             answers.append(reader.read(int(length)))
     assert [body.startswith(b"{") for body in answers] == [False, False, True, False, True]
     assert {tuple(numbers(answers[n])) for n in (0, 1, 3)} == {tuple(numbers(answers[0]))}
-
-
-def test_what_two_readers_could_read_in_two_ways_is_refused_here_too(server: Server) -> None:
-    for name, raw in AMBIGUOUS.items():
-        answers = exchange(server.api, raw + b"GET /_stagedoor/health HTTP/1.1\r\nHost: h\r\n\r\n")
-        assert answers.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 505 ")), name
-        assert answers.count(b"HTTP/1.1 ") == 1, name
 
 
 def test_a_request_that_is_none_is_refused_at_once(server: Server) -> None:

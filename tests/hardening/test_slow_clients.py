@@ -10,9 +10,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 import uvloop
 
+from stagedoor.front.processes import connection_counts
+from stagedoor.front.processes.connection_counts import ConnectionCounts
+from stagedoor.front.processes.door import Door
 from stagedoor.http.connection import Limits
 from stagedoor.http.message import Request, Response
-from stagedoor.http.server import Server
+from stagedoor.http.server import BACKLOG, Server
 
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
 SLOW = 1000
@@ -45,15 +48,39 @@ async def handler(request: Request) -> Response:
     return Response(200, (), b"ok")
 
 
+def door_of_a_front(limits: Limits, connections_max: int) -> Server:
+    """What a front process accepts with."""
+
+    def nobody_leaves(number: int, connected: socket.socket, unanswered: bytes, peer_host: str) -> None:
+        raise AssertionError("all requests are answered here")
+
+    listening = socket.create_server(("127.0.0.1", 0), backlog=BACKLOG)
+    counts = ConnectionCounts(connection_counts.make(), 0)
+    door = Door(0, [listening], handler, lambda _: True, nobody_leaves, counts, connections_max)
+    door.limits = limits
+    door.port = listening.getsockname()[1]
+    door.open()
+    return door
+
+
 def run(
-    use: Callable[[Server], Awaitable[None]], limits: Limits = SHORT, connections_max: int = 4096
+    use: Callable[[Server], Awaitable[None]],
+    limits: Limits = SHORT,
+    connections_max: int = 4096,
+    *,
+    at_a_front: bool = False,
 ) -> None:
     async def main() -> None:
-        server = Server(handler, limits, connections_max=connections_max)
-        await server.listen("127.0.0.1", 0)
+        if at_a_front:
+            server = door_of_a_front(limits, connections_max)
+        else:
+            server = Server(handler, limits, connections_max=connections_max)
+            await server.listen("127.0.0.1", 0)
         try:
             await asyncio.wait_for(use(server), 60)
         finally:
+            if isinstance(server, Door):
+                server.shut()
             await server.close(0)
 
     uvloop.run(main())
@@ -113,8 +140,12 @@ BEGINNINGS = {
 }
 
 
-@pytest.mark.parametrize("kind", BEGINNINGS)
-def test_case_36_a_thousand_slow_senders_are_left_and_the_others_are_answered(kind: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "at_a_front"), [*((kind, False) for kind in BEGINNINGS), ("head", True), ("body", True)]
+)
+def test_case_36_a_thousand_slow_senders_are_left_and_the_others_are_answered(
+    kind: str, at_a_front: bool
+) -> None:
     async def use(server: Server) -> None:
         begin, byte = BEGINNINGS[kind]
         slow = asyncio.create_task(asyncio.to_thread(trickle, server.port, begin, byte))
@@ -133,7 +164,7 @@ def test_case_36_a_thousand_slow_senders_are_left_and_the_others_are_answered(ki
         # They share a machine and an interpreter with their server; what would hurt is waiting for their limits.
         assert sorted(durations)[len(durations) // 2] < 0.5
 
-    run(use)
+    run(use, at_a_front=at_a_front)
 
 
 def test_case_36_slow_readers_are_left_and_cost_no_memory() -> None:
@@ -170,7 +201,8 @@ def test_case_36_a_steady_upload_goes_on_for_longer_than_any_limit() -> None:
     run(use)
 
 
-def test_case_36_connections_beyond_the_bound_are_told_so_and_the_rest_goes_on() -> None:
+@pytest.mark.parametrize("at_a_front", [False, True])
+def test_case_36_connections_beyond_the_bound_are_told_so_and_the_rest_goes_on(at_a_front: bool) -> None:
     async def use(server: Server) -> None:
         # None of them is idle: each has begun a request.
         busy = [await connect(server) for _ in range(10)]
@@ -191,10 +223,11 @@ def test_case_36_connections_beyond_the_bound_are_told_so_and_the_rest_goes_on()
         writer.write(GET)
         assert (await reader.readuntil(b"ok")).startswith(b"HTTP/1.1 200 ")
 
-    run(use, Limits(), connections_max=10)
+    run(use, Limits(), connections_max=10, at_a_front=at_a_front)
 
 
-def test_case_36_connections_that_idle_make_way_for_those_that_ask() -> None:
+@pytest.mark.parametrize("at_a_front", [False, True])
+def test_case_36_connections_that_idle_make_way_for_those_that_ask(at_a_front: bool) -> None:
     async def use(server: Server) -> None:
         idle = [await connect(server) for _ in range(10)]
         await asyncio.sleep(1.2)
@@ -203,4 +236,4 @@ def test_case_36_connections_that_idle_make_way_for_those_that_ask() -> None:
         assert (await reader.readuntil(b"ok")).startswith(b"HTTP/1.1 200 ")
         assert await ended(idle[0]), "the one that idled longest was kept"
 
-    run(use, Limits(), connections_max=10)
+    run(use, Limits(), connections_max=10, at_a_front=at_a_front)

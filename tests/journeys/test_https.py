@@ -25,9 +25,10 @@ def handler(event, context):
 """
 
 
-@pytest.fixture(scope="module")
-def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("secure") / "data", None, "--tls", "self-signed").start()
+@pytest.fixture(scope="module", params=["0", "2"], ids=["one process", "front processes"])
+def secure(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Server]:
+    flags = ("--tls", "self-signed", "--fronts", request.param)
+    server = Server(tmp_path_factory.mktemp("secure") / "data", None, *flags).start()
     yield server
     server.stop()
 

@@ -4,6 +4,7 @@ import json
 import time
 import uuid
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -44,7 +45,9 @@ class Account:
             RoleName=f"{self.prefix}-role", PolicyArn="arn:aws:iam::aws:policy/AmazonS3FullAccess"
         )
 
-    def model(self, seed: int = 0, content: bytes | None = None) -> tuple[str, Any]:
+    def model(
+        self, seed: int = 0, content: bytes | None = None, environment: dict[str, str] | None = None
+    ) -> tuple[str, Any]:
         """A model made from a booster of this seed, and the booster."""
         booster = train(seed)
         name = f"{self.prefix}-{uuid.uuid4().hex[:6]}"
@@ -53,7 +56,11 @@ class Account:
         )
         self.sagemaker.create_model(
             ModelName=name,
-            PrimaryContainer={"Image": IMAGE, "ModelDataUrl": f"s3://{self.bucket}/{name}.tar.gz"},
+            PrimaryContainer={
+                "Image": IMAGE,
+                "ModelDataUrl": f"s3://{self.bucket}/{name}.tar.gz",
+                "Environment": environment or {},
+            },
             ExecutionRoleArn=self.role_arn,
         )
         return name, booster
@@ -302,3 +309,37 @@ def test_an_endpoint_whose_creation_was_interrupted_is_finished(
     account.sagemaker.get_waiter("endpoint_deleted").wait(
         EndpointName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 20}
     )
+
+
+def test_a_model_may_have_its_requests_wait_for_a_batch(account: Account) -> None:
+    environment = {"SAGEMAKER_TS_BATCH_SIZE": "2", "SAGEMAKER_TS_MAX_BATCH_DELAY": "3600000"}
+    model, booster = account.model(environment=environment)
+    endpoint = account.endpoint(account.config(model))
+    account.wait(endpoint)
+    with ThreadPoolExecutor(2) as clients:
+        alone = clients.submit(account.score, endpoint)
+        assert not wait([alone], timeout=0.3).done
+        together = clients.submit(account.score, endpoint)
+        expected = pytest.approx(scores(booster, [ROW])[0], abs=1e-6)
+        assert [alone.result(30), together.result(30)] == [expected, expected]
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "least"),
+    [
+        ("SAGEMAKER_TS_BATCH_SIZE", "0", 1),
+        ("SAGEMAKER_TS_BATCH_SIZE", "many", 1),
+        ("SAGEMAKER_TS_MAX_BATCH_DELAY", "-1", 0),
+        ("SAGEMAKER_TS_MAX_BATCH_DELAY", "0.5", 0),
+        ("SAGEMAKER_TS_MAX_BATCH_DELAY", "2147483648", 0),
+    ],
+)
+def test_a_batch_size_or_delay_that_is_none_is_refused_by_its_name(
+    account: Account, variable: str, value: str, least: int
+) -> None:
+    with pytest.raises(ClientError) as caught:
+        account.model(environment={variable: value})
+    error = caught.value.response["Error"]
+    assert error["Code"] == "ValidationException"
+    assert f"PrimaryContainer.Environment: {variable} is '{value}'" in error["Message"]
+    assert error["Message"].endswith(f"a whole number from {least} to 2147483647.")

@@ -209,31 +209,6 @@ def test_a_version_listing_goes_on_after_its_marker_was_deleted(store: ObjectRow
     assert [row.version_id for row in page.rows] == [ids[0]]
 
 
-def test_a_delimiter_listing_of_100_000_keys_seeks_over_common_prefixes(store: ObjectRows) -> None:
-    store.create_bucket(bucket())
-    with store._database.transaction() as transaction:  # one commit instead of 100,000
-        for number in range(100_000):
-            store.put_within(transaction, "bucket", f"{number % 10}/{number:06}", empty(), lambda _row: None)
-    steps = 0
-
-    def count() -> int:
-        nonlocal steps
-        steps += 1
-        return 0
-
-    with store._database.reading() as connection:
-        connection.set_progress_handler(count, 100)
-    page = store.page("bucket", delimiter="/")
-    assert page.common_prefixes == [f"{number}/" for number in range(10)]
-    assert steps < 20, "walked through the keys of the common prefixes"
-    steps = 0
-    page = store.page("bucket", prefix="7/", after="7/050007", limit=10)
-    assert [row.key for row in page.rows] == [f"7/{50_017 + 10 * number:06}" for number in range(10)]
-    assert steps < 20, "walked through the keys before the page"
-    connection.set_progress_handler(None, 0)
-    assert sum(1 for _ in store.list("bucket", "3/")) == 10_000
-
-
 def test_bucket_names_are_global_and_only_an_empty_bucket_goes(store: ObjectRows) -> None:
     store.create_bucket(bucket())
     with pytest.raises(BucketExistsError) as raised:

@@ -153,6 +153,38 @@ def test_a_batch_is_bounded_by_count_and_by_bytes(tmp_path: Path) -> None:
     with_channel(tmp_path / "2", by_bytes, max_batch_bytes=1_000_000)
 
 
+def test_a_batch_waits_for_further_calls_when_its_model_asks_for_it(tmp_path: Path) -> None:
+    async def until_full(channel: Channel) -> None:
+        first = channel.call({}, b"batch", 20)
+        await channel.ping(
+            20
+        )  # answered while it waits: it has the call then, and counts it before the next ping
+        assert await channel.ping(20) == {"calls": 1, "batches": 0}
+        second = channel.call({}, b"batch", 20)
+        await channel.ping(20)
+        assert await channel.ping(20) == {"calls": 2, "batches": 0}
+        third = channel.call({}, b"batch", 20)
+        assert [body for _, body in await asyncio.gather(first, second, third)] == [b"3"] * 3
+        # Four that come together: three are full, and the one that is left waits for two others.
+        four = [channel.call({}, b"batch", 20) for _ in range(4)]
+        assert [body for _, body in await asyncio.gather(*four[:3])] == [b"3"] * 3
+        assert (await channel.ping(20))["batches"] == 2
+        two = [channel.call({}, b"batch", 20) for _ in range(2)]
+        assert [body for _, body in await asyncio.gather(four[3], *two)] == [b"3"] * 3
+
+    async def until_late(channel: Channel) -> None:
+        began = time.monotonic()
+        assert (await channel.call({}, b"batch", 20))[1] == b"1"
+        assert time.monotonic() - began >= 0.05
+
+    async def until_large(channel: Channel) -> None:
+        assert (await channel.call({}, bytes(2_000), 20))[1] == bytes(2_000)
+
+    with_channel(tmp_path, until_full, max_batch_count=3, max_batch_delay_s=3600)
+    with_channel(tmp_path / "2", until_late, max_batch_count=3, max_batch_delay_s=0.05)
+    with_channel(tmp_path / "3", until_large, max_batch_bytes=1_000, max_batch_delay_s=3600)
+
+
 def test_answers_come_to_the_connection_that_asked(tmp_path: Path) -> None:
     async def story(engine: LocalEngine, _told: Told) -> None:
         placement = await engine.start(houses.model("m"))

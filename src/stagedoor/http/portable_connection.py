@@ -1,7 +1,8 @@
 """An HTTP connection that can leave for another process: its socket, with what has been read of it and not been answered.
 
 Place in the flow: the front processes accept these. A request that its process does not answer takes the whole connection along, so
-that nobody has to carry bytes between processes; later requests on it are answered where it is then.
+that nobody has to carry bytes between processes; later requests on it are answered where it is then. One over TLS stays, and its bytes are
+carried after all (``http.relay``).
 """
 
 import asyncio
@@ -13,6 +14,7 @@ import httptools
 
 from stagedoor.http.connection import Acceptor, Connection
 from stagedoor.http.message import ElsewhereError, Request, Response, answer_of
+from stagedoor.http.relay import Relay
 
 _FLUSH_PAUSE_S: Final = 0.002
 _FLUSH_PATIENCE_S: Final = 120.0
@@ -25,8 +27,8 @@ class Station(Acceptor, Protocol):
         """Whether the handler may be asked; nothing of the body has to be there. Even then it may raise ElsewhereError."""
         ...
 
-    def hand_over(self, connected: socket.socket, unanswered: bytes) -> None:
-        """Take the connection to where it can be answered. ``unanswered`` begins with the request that cannot be here."""
+    def hand_over(self, connected: socket.socket, unanswered: bytes, peer_host: str) -> None:
+        """Take the connection of ``peer_host`` to where it can be answered. ``unanswered`` begins with the request that cannot be here."""
         ...
 
 
@@ -41,6 +43,7 @@ class PortableConnection(Connection):
         self._unanswered: list[bytes] = []
         self._answered_one = False
         self._leaves_until_s: float | None = None
+        self._relay: Relay | None = None
 
     def data_received(self, data: bytes) -> None:
         if self._leaves_until_s is not None:
@@ -97,6 +100,9 @@ class PortableConnection(Connection):
             self._timer.cancel()
         if self._transport.is_closing():
             return
+        if self._scheme == "https":
+            self._stay()
+            return
         if self._transport.get_write_buffer_size():
             if self._leaves_until_s is not None and self._loop.time() < self._leaves_until_s:
                 self._timer = self._loop.call_later(_FLUSH_PAUSE_S, self._go)
@@ -105,7 +111,27 @@ class PortableConnection(Connection):
             return
         connected = socket.socket(fileno=os.dup(self._transport.get_extra_info("socket").fileno()))
         self._transport.abort()  # the duplicate keeps the connection open
-        self._station.hand_over(connected, b"".join(self._unanswered))
+        self._station.hand_over(connected, b"".join(self._unanswered), self._peer_host)
+
+    def _stay(self) -> None:
+        """A TLS session cannot be handed over: what is inside it goes to and fro from now on."""
+        try:
+            relay = self._relay = Relay(self._transport, lambda: self.connection_lost(None))
+        except OSError:  # no descriptors left
+            self._transport.abort()
+            return
+        self._transport.set_protocol(relay)
+        self._station.hand_over(relay.far, b"".join(self._unanswered), self._peer_host)
+
+    # What the server asks.
+
+    def idle_s(self) -> float:
+        return super().idle_s() if self._relay is None else self._relay.idle_s()
+
+    def finish(self) -> None:
+        # Who answers a relayed connection ends it.
+        if self._relay is None:
+            super().finish()
 
 
 class _First:

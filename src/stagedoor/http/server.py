@@ -40,15 +40,17 @@ class _Adopted(Connection):
     """A connection of which somebody else has read the beginning."""
 
     def __init__(
-        self, server: "Server", scheme: str, early: bytes, ends_with: Callable[[Request], bool]
+        self, server: "Server", early: bytes, ends_with: Callable[[Request], bool], peer_host: str
     ) -> None:
-        super().__init__(server, scheme)
+        super().__init__(server, server.scheme)
         self._early = early
+        self._adopted_from = peer_host
         self._ends_with = ends_with
         self._handler = self._answer
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        self._peer_host = self._adopted_from
         early, self._early = self._early, b""
         if early:
             self.data_received(early)
@@ -125,15 +127,17 @@ class Server:
         return found
 
     async def adopt(
-        self, accepted: socket.socket, early: bytes, ends_with: Callable[[Request], bool]
+        self, accepted: socket.socket, early: bytes, ends_with: Callable[[Request], bool], peer_host: str
     ) -> None:
         """Go on with a connection that was accepted elsewhere. ``early`` has been read of it and belongs to requests without an answer.
+
+        Where the server speaks TLS, whoever accepted it ends that: what comes and goes here is inside it.
 
         After a request for which ``ends_with`` is true the connection ends, unless more has been sent already.
         """
 
         def connection() -> _Adopted:
-            return _Adopted(self, self.scheme, early, ends_with)
+            return _Adopted(self, early, ends_with, peer_host)
 
         accepted.setblocking(False)
         await asyncio.get_running_loop().connect_accepted_socket(connection, accepted)

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stagedoor.engine.interface import Engine, RuntimeUnavailableError, Workload
+from stagedoor.domain import batch_limits
+from stagedoor.engine.interface import Engine, EngineError, RuntimeUnavailableError, Workload
 from stagedoor.reconcile.role_access import RoleAccess
 from stagedoor.store import objects_io
 from stagedoor.store.contents import ContentDamagedError, Contents
@@ -145,9 +146,15 @@ def model_workload(
 ) -> Workload:
     """A model's worker: its algorithm, or the user's script. ``model`` has ``algorithm`` and maybe ``program``.
 
+    EngineError names a variable of the environment that no worker can be started with.
+
     ``files``: ``model.tar.gz`` and, where the program's source is elsewhere, ``source.tar.gz``.
     """
     program = of(model)
+    try:
+        limits = batch_limits.of(environment)
+    except batch_limits.BatchLimitError as error:
+        raise EngineError(str(error)) from error
     if program is None:
         return Workload(
             id=workload_id,
@@ -157,6 +164,7 @@ def model_workload(
                 "algorithm": f"{model['algorithm']}_serving",
                 "name": name,
                 "model_archive": "model.tar.gz",
+                **limits,
             },
             environment=environment,
             files=files,
@@ -182,6 +190,7 @@ def model_workload(
                 "source": SOURCE_FILE if SOURCE_FILE in files else "",
             },
             "max_batch_count": 1,  # the user's functions take one request each
+            **limits,
         },
         environment={**variables, **environment},
         files=files,

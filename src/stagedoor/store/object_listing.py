@@ -88,9 +88,12 @@ def latest(connection: sqlite3.Connection, bucket: str, key: str) -> ObjectRow |
 
 def version(connection: sqlite3.Connection, bucket: str, key: str, version_id: str) -> ObjectRow | None:
     """The version of that id under ``key``."""
+    sequence = _sequence_in(version_id)
+    # Ids have their sequence in them; only a null version has to be looked for among the versions of its key.
+    found = "LIMIT 1" if sequence == _NO_SEQUENCE else "AND sequence=?"
     row = connection.execute(
-        f"SELECT {_COLUMNS} FROM s3_versions WHERE bucket=? AND key=? AND version_id=?",  # noqa: S608
-        (bucket, key.encode(), version_id),
+        f"SELECT {_COLUMNS} FROM s3_versions WHERE bucket=? AND key=? AND version_id=? {found}",  # noqa: S608
+        (bucket, key.encode(), version_id, *([] if sequence == _NO_SEQUENCE else [sequence])),
     ).fetchone()
     return _row(row) if row else None
 
@@ -190,7 +193,12 @@ def version_page(
         f"SELECT {_COLUMNS} FROM s3_versions WHERE bucket=? AND key>=? AND key<? ORDER BY key, sequence DESC"  # noqa: S608
     )
     end = _end(prefix)
-    first = _older_versions(connection, bucket, after, after_version_id) if after and after_version_id else []
+    # One more than a page shows says that there is more.
+    first = (
+        _older_versions(connection, bucket, after, after_version_id, limit + 1)
+        if after and after_version_id
+        else []
+    )
     start = max(prefix.encode(), after.encode() + b"\x00") if after else prefix.encode()
 
     def rows(position: bytes) -> Iterator[ObjectRow]:
@@ -207,7 +215,7 @@ def version_page(
 
 
 def _older_versions(
-    connection: sqlite3.Connection, bucket: str, key: str, version_id: str
+    connection: sqlite3.Connection, bucket: str, key: str, version_id: str, limit: int
 ) -> list[ObjectRow]:
     """What a page shows first when it goes on within the versions of one key.
 
@@ -217,8 +225,8 @@ def _older_versions(
     row = version(connection, bucket, key, version_id)
     below = row.sequence if row else _sequence_in(version_id)
     rows = connection.execute(
-        f"SELECT {_COLUMNS} FROM s3_versions WHERE bucket=? AND key=? AND sequence<? ORDER BY sequence DESC",  # noqa: S608
-        (bucket, key.encode(), below),
+        f"SELECT {_COLUMNS} FROM s3_versions WHERE bucket=? AND key=? AND sequence<? ORDER BY sequence DESC LIMIT ?",  # noqa: S608
+        (bucket, key.encode(), below, limit),
     )
     return [_row(values) for values in rows]
 

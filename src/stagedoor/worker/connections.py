@@ -53,14 +53,17 @@ class Connections:
         listener.setblocking(False)
         self._selector.register(listener, selectors.EVENT_READ, None)
 
-    def wait(self, limit_bytes: int, *, block: bool) -> list[tuple[Connection, frames.Frame]]:
+    def wait(
+        self, limit_bytes: int, *, block: bool, timeout_s: float | None = None
+    ) -> list[tuple[Connection, frames.Frame]]:
         """The calls that have arrived, about ``limit_bytes`` of them at most; with ``block`` at least one.
 
+        With ``timeout_s`` too there may be none: that time is over then, or something else than a call has come.
         A connection's calls are in the order they were sent. PINGs are answered here.
         """
         calls: list[tuple[Connection, frames.Frame]] = []
         while True:
-            for key, events in self._selector.select(None if block and not calls else 0):
+            for key, events in self._selector.select(timeout_s if block and not calls else 0):
                 connection: Connection | None = key.data
                 if connection is None:
                     self._accept()
@@ -70,7 +73,7 @@ class Connections:
                 if events & selectors.EVENT_READ:
                     limit_bytes -= self._receive(connection, calls, limit_bytes)
             self.flush()
-            if calls or not block:
+            if calls or not block or timeout_s is not None:
                 self.counters["calls"] += len(calls)
                 return calls
 

@@ -1,8 +1,8 @@
 """The model server: loads one model, answers calls in batches of what had arrived.
 
 Place in the flow: the entry of workloads of kind ``model``. ``traffic.channel`` connects, waits for the HELLO and calls.
-There is no artificial waiting: while a batch is computed further calls arrive, and they are the next batch. So batches are
-of one request when there is little traffic and grow with the load.
+There is no artificial waiting unless the model's spec asks for it: while a batch is computed further calls arrive, and they are
+the next batch. So batches are of one request when there is little traffic and grow with the load.
 """
 
 import gc
@@ -91,15 +91,28 @@ def answer_calls(model: Model, server: Connections, spec: ModelSpec) -> NoReturn
     """The serving loop."""
     max_count = spec.get("max_batch_count", _MAX_BATCH_COUNT)
     max_bytes = spec.get("max_batch_bytes", _MAX_BATCH_BYTES)
+    max_delay_s = spec.get("max_batch_delay_s", 0.0)
+    taken_at = 0.0  # when the last batch was taken; what it left had come just before
     pending: deque[Call] = deque()
     pending_bytes = 0
     server.counters["batches"] = 0
     settle: Callable[[], None] | None = getattr(model, "settle", None)
     while True:
+        block = not pending
         if pending_bytes < max_bytes:
-            arrived = server.wait(max_bytes - pending_bytes, block=not pending)
+            arrived = server.wait(max_bytes - pending_bytes, block=block)
             pending.extend(arrived)
             pending_bytes += sum(len(frame.body) for _, frame in arrived)
+        if max_delay_s:
+            until = (time.monotonic() if block else taken_at) + max_delay_s
+            while len(pending) < max_count and pending_bytes < max_bytes:
+                left_s = until - time.monotonic()
+                if left_s <= 0:
+                    break
+                arrived = server.wait(max_bytes - pending_bytes, block=True, timeout_s=left_s)
+                pending.extend(arrived)
+                pending_bytes += sum(len(frame.body) for _, frame in arrived)
+            taken_at = time.monotonic()
         batch, batch_bytes = _take(pending, max_count, max_bytes)
         pending_bytes -= batch_bytes
         server.counters["batches"] += 1

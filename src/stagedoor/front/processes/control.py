@@ -44,6 +44,7 @@ START_TIMEOUT_S: Final = 30.0
 SEEN_TIMEOUT_S: Final = 5.0
 """How long a commit waits for a front process before that is killed."""
 _STOP_TIMEOUT_S: Final = 10.0
+_RELAYED_GRACE_S: Final = 4.0
 _FIRST_PAUSE_S: Final = 0.05
 _LONGEST_PAUSE_S: Final = 10.0
 _STABLE_S: Final = 10.0
@@ -121,6 +122,9 @@ class FrontProcesses:
         for front in self._fronts:
             if front.link is not None:
                 await asyncio.to_thread(front.link.send, "stop", [])
+        # They wait for the answers that they relay, and those are given here.
+        relayed = (server.close(_RELAYED_GRACE_S) for server in self._servers if server.scheme == "https")
+        await asyncio.gather(*relayed)
         ends = [asyncio.wrap_future(front.link.gone) for front in self._fronts if front.link is not None]
         if ends:
             _, late = await asyncio.wait(ends, timeout=_STOP_TIMEOUT_S)
@@ -191,6 +195,8 @@ class FrontProcesses:
         house = self._house
         given = {
             "settings": dataclasses.asdict(house.settings) | {"data": str(house.settings.data)},
+            # The address that a listener with TLS is bound to; None for one without.
+            "tls_hosts": [server.host if server.scheme == "https" else None for server in self._servers],
             "session_secret": self._session_secret,
             "root_accounts": [list(dataclasses.astuple(each)) for each in house.principals.root_accounts],
         }
@@ -343,7 +349,7 @@ class FrontProcesses:
                 self._begin(link)
                 self._from_thread(self._introduce, front, link)
             case "connection":
-                self._from_thread(self._adopt, values[0], message.descriptors, message.body)
+                self._from_thread(self._adopt, *values, message.descriptors, message.body)
             case "lines":
                 self._from_thread(self._access_log.append, message.body)
             case "busy":
@@ -367,20 +373,20 @@ class FrontProcesses:
             case other:
                 raise ValueError(f"no such message: {other}")
 
-    def _adopt(self, listener: int, descriptors: list[int], early: bytes) -> None:
+    def _adopt(self, listener: int, peer_host: str, descriptors: list[int], early: bytes) -> None:
         for descriptor in descriptors:
             connected = socket.socket(fileno=descriptor)
-            self._keep(self._adopting, self._go_on(self._servers[listener], connected, early))
+            self._keep(self._adopting, self._go_on(self._servers[listener], connected, early, peer_host))
 
     @staticmethod
-    async def _go_on(server: Server, connected: socket.socket, early: bytes) -> None:
+    async def _go_on(server: Server, connected: socket.socket, early: bytes, peer_host: str) -> None:
         def is_invocation(request: Request) -> bool:
             # One that its process could not answer, or on a connection that came for something else: the next one comes on a
             # new connection, to a front process.
             return invocation_lane.endpoint_name(request) is not None
 
         with contextlib.suppress(OSError):
-            await server.adopt(connected, early, is_invocation)
+            await server.adopt(connected, early, is_invocation, peer_host)
 
     def _used(self, access_key_id: str, at: float, region: str, service: str) -> None:
         known = self._house.principals

@@ -8,6 +8,7 @@ behind a process that hangs.
 import asyncio
 import contextlib
 import socket
+import ssl
 from collections.abc import Callable
 from typing import Final
 
@@ -20,8 +21,8 @@ from stagedoor.http.server import Server
 _DEFER_S: Final = 0.001
 _NO_FILES_PAUSE_S: Final = 0.1
 
-HandOver = Callable[[int, socket.socket, bytes], None]
-"""Takes the connection that listener ``number`` accepted to the control process; with what was read of it."""
+HandOver = Callable[[int, socket.socket, bytes, str], None]
+"""Takes the connection that listener ``number`` accepted to the control process; with what was read of it, and whose it is."""
 
 
 class Door(Server):
@@ -36,8 +37,9 @@ class Door(Server):
         hand_over: HandOver,
         counts: ConnectionCounts,
         connections_max: int,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
-        super().__init__(handler, connections_max=connections_max)
+        super().__init__(handler, tls=tls, connections_max=connections_max)
         self._number = number
         self._listening = listening
         self._answers = answers
@@ -47,7 +49,7 @@ class Door(Server):
 
     def open(self) -> None:
         """Begin to accept."""
-        self._counts.set(self.open_count)
+        self._count()
         loop = asyncio.get_running_loop()
         for each in self._listening:
             each.setblocking(False)
@@ -90,29 +92,42 @@ class Door(Server):
         accepted.setblocking(False)
         task = asyncio.get_running_loop().create_task(self._begin(accepted))
         self._opening.add(task)
-        task.add_done_callback(self._opening.discard)
+        task.add_done_callback(self._is_open)
+        self._count()
 
     async def _begin(self, accepted: socket.socket) -> None:
-        with contextlib.suppress(OSError):
+        # No TLS, a client that does not trust the certificate, one that fell silent; or gone already (uvloop).
+        with contextlib.suppress(OSError, RuntimeError):
             await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: PortableConnection(self, self.scheme), accepted
+                lambda: PortableConnection(self, self.scheme),
+                accepted,
+                ssl=self._tls,
+                ssl_handshake_timeout=self.limits.tls_handshake_timeout_s if self._tls is not None else None,
             )
+
+    def _is_open(self, task: "asyncio.Task[None]") -> None:
+        self._opening.discard(task)
+        self._count()
+
+    def _count(self) -> None:
+        # A handshake takes a while: those that are at it are this process's already.
+        self._counts.set(self.open_count + (len(self._opening) if self._tls is not None else 0))
 
     # For the connections.
 
     def opened(self, connection: Connection) -> bool:
         welcome = super().opened(connection)
-        self._counts.set(self.open_count)
+        self._count()
         return welcome
 
     def gone(self, connection: Connection) -> None:
         super().gone(connection)
-        self._counts.set(self.open_count)
+        self._count()
 
     def answers(self, request: Request) -> bool:
         """See ``http.portable_connection.Station``."""
         return self._answers(request)
 
-    def hand_over(self, connected: socket.socket, unanswered: bytes) -> None:
+    def hand_over(self, connected: socket.socket, unanswered: bytes, peer_host: str) -> None:
         """See ``http.portable_connection.Station``."""
-        self._hand_over(self._number, connected, unanswered)
+        self._hand_over(self._number, connected, unanswered, peer_host)

@@ -16,7 +16,7 @@ from typing import Any, Final, cast
 
 from stagedoor.authz.session_tokens import SessionTokens
 from stagedoor.domain.clock import SystemClock
-from stagedoor.front import invocation_lane, invocations
+from stagedoor.front import certificates, invocation_lane, invocations
 from stagedoor.front.exchange import Exchanges
 from stagedoor.front.processes.connection_counts import ConnectionCounts
 from stagedoor.front.processes.door import Door
@@ -161,6 +161,8 @@ class FrontProcess:
         )
         self._exchanges = Exchanges(self._clock, access_log, denials)
         self._routes.on_unresponsive(self._unresponsive)
+        ca = certificates.authority(settings)
+        hosts: list[str | None] = given["tls_hosts"]
         self._doors = [
             Door(
                 number,
@@ -170,8 +172,9 @@ class FrontProcess:
                 self._hand_over,
                 self._counts,
                 settings.connections_max,
+                None if host is None else certificates.listener_context(settings, ca, host),
             )
-            for number, sockets in enumerate(self._listening)
+            for number, (sockets, host) in enumerate(zip(self._listening, hosts, strict=True))
         ]
 
     # Requests ---------------------------------------------------------------------------------------------------------
@@ -188,8 +191,8 @@ class FrontProcess:
         assert name is not None
         return invocations.answer(self._house, self._exchanges, request, name)
 
-    def _hand_over(self, listener: int, connected: socket.socket, unanswered: bytes) -> None:
-        self._pipe.send("connection", [listener], unanswered, [connected])
+    def _hand_over(self, listener: int, connected: socket.socket, unanswered: bytes, peer_host: str) -> None:
+        self._pipe.send("connection", [listener, peer_host], unanswered, [connected])
 
     # Routes -----------------------------------------------------------------------------------------------------------
 

@@ -51,6 +51,7 @@ def create_model(call: Call, request: dict[str, Any]) -> Answer:
     if role_arn is not None:
         roles.require_role(call, role_arn)
     programs.refuse_hub(container, path)
+    programs.check_batching(container.get("Environment", {}), path)
     artifact = artifacts.find(call, artifacts.model_data_url(container, path), role_arn)
     program = programs.of_model(call, request, container, algorithm)
     arn = names.arn(call, MODEL, name)

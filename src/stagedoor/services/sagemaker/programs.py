@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from stagedoor.domain import images
+from stagedoor.domain import batch_limits, images
 from stagedoor.services.call import Call
 from stagedoor.services.sagemaker import artifacts
 from stagedoor.services.sagemaker.names import validation
@@ -135,6 +135,14 @@ def refuse_hub(container: Mapping[str, Any], path: str) -> None:
             "Models are not downloaded from a hub: put the model's files (save_pretrained) into a model.tar.gz and give it as "
             "ModelDataUrl.",
         )
+
+
+def check_batching(environment: Mapping[str, str], path: str) -> None:
+    """ValidationException naming the variable for a batch size or delay that is none."""
+    try:
+        batch_limits.of(environment)
+    except batch_limits.BatchLimitError as error:
+        raise validation(f"{path}Environment: {error}") from error
 
 
 def carried(model: Mapping[str, Any]) -> dict[str, Any]:

@@ -30,6 +30,7 @@ def create_transform_job(call: Call, request: dict[str, Any]) -> Answer:
     name = request["TransformJobName"]
     model = names.existing(call, call.house.records, MODEL, request["ModelName"]).document
     _check_payloads(request)
+    programs.check_batching(request.get("Environment", {}), "")
     transform_input = {"CompressionType": "None", "SplitType": "None"} | request["TransformInput"]
     processing = _data_processing(request, transform_input)
     job_data.check_source(
