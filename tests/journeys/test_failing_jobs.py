@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from services.frameworks import REGISTRY, SKLEARN, Workbench, archive, runtime_pythons
+from journeys import client_environments
+from services.frameworks import PYTORCH, REGISTRY, SKLEARN, Workbench, archive, runtime_pythons, unpacked
 from services.job_clients import as_csv, rows, waited
 
 from stagedoor.testing import Server
@@ -77,7 +78,10 @@ def small_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     mounted = subprocess.run(mount, capture_output=True, text=True)
     if mounted.returncode != 0:
         pytest.skip(f"no small disk to fill here: {mounted.stderr.strip()}")
-    server = Server(folder / "data", {"STAGEDOOR_RUNTIME_PYTHONS": runtime_pythons()})
+    pythons = runtime_pythons()
+    if (torch := client_environments.pytorch()) is not None:
+        pythons += f",pytorch={torch}"
+    server = Server(folder / "data", {"STAGEDOOR_RUNTIME_PYTHONS": pythons})
     try:
         yield server.start()
         assert server.stop() == 0
@@ -373,3 +377,44 @@ def _fill(path: Path) -> None:
                 file.write(b"x" * MIB)
         except OSError:
             return
+
+
+# PyTorch
+
+SAVES = "import torch\ntensor = torch.zeros(8 * 1024 * 1024)\nprint('torch', torch.__version__, flush=True)\n"
+
+
+def test_a_pytorch_script_that_hangs(torch_server: Server) -> None:
+    desk = Desk(torch_server)
+    desk.put("train/rows.csv", GOOD)
+    # A data loader's process is left waiting for its queue, too.
+    script = (
+        f"{LEFT_ALONE}{SAVES}"
+        "import torch.multiprocessing as processes\n"
+        "torch.save(tensor[:4].clone(), '/opt/ml/model/half.pt')\n"
+        "queue = processes.Queue()\n"
+        "child = processes.Process(target=queue.get)\n"
+        "child.start()\nprint('hanging', flush=True)\nchild.join()\n"
+    )
+    limit = {"MaxRuntimeInSeconds": 15}
+    job = desk.ran("hangs", {"train.py": script}, image=PYTORCH, StoppingCondition=limit)
+    assert (job["TrainingJobStatus"], job["SecondaryStatus"]) == ("Stopped", "MaxRuntimeExceeded")
+    assert "hanging" in desk.training_log("hangs")
+    assert "half.pt" in unpacked(desk.read(f"models/{job['TrainingJobName']}/output/model.tar.gz"))
+    desk.check_nothing_is_left()
+
+
+def test_a_pytorch_script_that_fills_the_disk(small_disk: Server) -> None:
+    desk = Desk(small_disk)
+    if client_environments.pytorch() is None:
+        pytest.skip(client_environments.TORCH_WANTED)
+    desk.put("train/rows.csv", GOOD)
+    script = (
+        f"{LEFT_ALONE}{SAVES}number = 0\n"
+        "while True:\n    torch.save(tensor, f'/opt/ml/model/{number}.pt')\n    number += 1\n"
+    )
+    said = failed(desk.ran("fills", {"train.py": script}, image=PYTORCH))
+    assert said.startswith("AlgorithmError: ExecuteUserScriptError:"), said
+    assert "torch.save(tensor" in said
+    assert "RuntimeError: " in said or "No space left on device" in said
+    desk.check_nothing_is_left()

@@ -66,7 +66,14 @@ def make(house: House, logs: WorkerLogs) -> TrainingJobs:
         house.records, house.objects, house.contents, house.log_events, house.metric_points
     )
     return TrainingJobs(
-        stores, house.engine, logs, house.slots, house.clock, house.root / "jobs", stop_grace_s=0.2
+        stores,
+        house.engine,
+        logs,
+        house.slots,
+        house.clock,
+        house.root / "jobs",
+        stop_grace_s=0.2,
+        retry_pause_s=0.01,
     )
 
 

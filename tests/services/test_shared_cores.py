@@ -3,7 +3,9 @@
 import json
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from services.job_clients import waited
 from stagedoor.testing import Server
 
 CORES = 4
+FEW_CORES = 2
 # Notes from when to when it ran, on how many threads; takes long enough for others to be seen beside it.
 BUSY = """
 import json, os, time
@@ -27,15 +30,21 @@ print("score=%s;" % time.time())
 METRICS = [{"Name": "score", "Regex": "score=(.*?);"}]
 
 
-@pytest.fixture(scope="module")
-def crowded_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server whose jobs share four cores."""
-    variables = {"STAGEDOOR_RUNTIME_PYTHONS": runtime_pythons(), "STAGEDOOR_JOB_CORES": str(CORES)}
-    server = Server(tmp_path_factory.mktemp("crowded") / "data", variables).start()
+@contextmanager
+def server_with(folder: Path, cores: int) -> Iterator[Server]:
+    """A server whose jobs share so many cores."""
+    variables = {"STAGEDOOR_RUNTIME_PYTHONS": runtime_pythons(), "STAGEDOOR_JOB_CORES": str(cores)}
+    server = Server(folder / "data", variables).start()
     try:
         yield server
     finally:
         server.stop()
+
+
+@pytest.fixture(scope="module")
+def crowded_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with server_with(tmp_path_factory.mktemp("crowded"), CORES) as server:
+        yield server
 
 
 @pytest.fixture
@@ -110,6 +119,21 @@ def test_jobs_of_all_kinds_never_have_more_threads_together_than_there_are_cores
 
 
 def test_parallel_trials_share_the_cores_out(bench: Workbench) -> None:
+    runs = three_trials(bench, "ml.m5.large")
+    assert [run["threads"] for run in runs] == [2, 2, 2]
+    assert most_threads(runs) <= CORES
+
+
+def test_three_parallel_trials_on_two_cores_take_turns(tmp_path: Path) -> None:
+    """Each has both cores, so that none is slowed down by another."""
+    with server_with(tmp_path, FEW_CORES) as server:
+        runs = three_trials(Workbench(server), "ml.m5.large")
+    assert [(run["threads"], run["told"]) for run in runs] == [(2, "2")] * 3
+    assert most_threads(runs) == FEW_CORES, runs
+
+
+def three_trials(bench: Workbench, instance_type: str) -> list[dict[str, Any]]:
+    """What the training jobs of a tuning job noted that may all run at once."""
     name = bench.name("trials")
     definition = {
         "StaticHyperParameters": script(bench),
@@ -120,7 +144,7 @@ def test_parallel_trials_share_the_cores_out(bench: Workbench) -> None:
         },
         "RoleArn": bench.role_arn,
         "OutputDataConfig": {"S3OutputPath": f"s3://{bench.bucket}/models"},
-        "ResourceConfig": resources("ml.m5.large"),
+        "ResourceConfig": resources(instance_type),
         "StoppingCondition": {"MaxRuntimeInSeconds": 60},
     }
     choices = {"CategoricalParameterRanges": [{"Name": "way", "Values": ["a", "b", "c"]}]}
@@ -142,6 +166,4 @@ def test_parallel_trials_share_the_cores_out(bench: Workbench) -> None:
     found = bench.sagemaker.list_training_jobs_for_hyper_parameter_tuning_job(
         HyperParameterTuningJobName=name
     )
-    runs = [ran(bench, trial["TrainingJobName"]) for trial in found["TrainingJobSummaries"]]
-    assert [run["threads"] for run in runs] == [2, 2, 2]
-    assert most_threads(runs) <= CORES
+    return [ran(bench, trial["TrainingJobName"]) for trial in found["TrainingJobSummaries"]]

@@ -13,6 +13,8 @@ HOUSE = "stagedoor: "
 """How lines of the house's own begin in a workload's output."""
 ENDED_FOR = f"{HOUSE}ended, since it uses "
 """The last line of a model or job that the engine killed for using more than it may; goes on with how much."""
+LOST_EXIT = -1000
+"""The exit code, no process has it, of a job that ended because what it ran on did: nothing that it did itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,7 @@ block, so output never piles up in the server.
 """
 
 ExitListener = Callable[[str, int], None]
-"""``(workload_id, exit_code)``: once, after the last output. On the event loop."""
+"""``(workload_id, exit_code)``: once, after the last output. On the event loop. ``LOST_EXIT`` for jobs only."""
 
 
 class Engine(Protocol):

@@ -19,6 +19,7 @@ from stagedoor.engine import isolation, scratch
 from stagedoor.engine.environments import Environments
 from stagedoor.engine.interface import (
     ENDED_FOR,
+    LOST_EXIT,
     Condition,
     EngineError,
     ExitListener,
@@ -341,7 +342,9 @@ class LocalEngine:
     def parent_died(self, workload_ids: dict[str, int]) -> None:
         """The kernel kills what a dead parent had forked."""
         for workload_id in workload_ids:
-            self.exited(workload_id, -signal.SIGKILL)
+            run = self._runs.get(workload_id)
+            is_job = run is not None and run.workload.kind == "job"
+            self.exited(workload_id, LOST_EXIT if is_job else -signal.SIGKILL)
 
     async def _finish(self, run: _Run, exit_code: int) -> None:
         assert run.output is not None and run.starting is not None

@@ -9,13 +9,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from stagedoor.engine.interface import ENDED_FOR, HOUSE
+from stagedoor.engine.interface import ENDED_FOR, HOUSE, LOST_EXIT
 from stagedoor.worker.specs import MAX_REQUIREMENTS_BYTES, REQUIREMENTS_FILE, WANTS_ENVIRONMENT_EXIT
 
 _FAILURE_CHARACTERS = 1024
 _FAILURE_BYTES = 64 * 1024
 _OUTPUT = "opt/ml/output"
-_KINDS = ("ClientError:", "AlgorithmError:", "InternalServerError:")
+INTERNAL = "InternalServerError:"
+_LOST = f"{INTERNAL} the process that the job ran in was lost. Please try again."
+_KINDS = ("ClientError:", "AlgorithmError:", INTERNAL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +39,8 @@ def outcome(scratch: Path, exit_code: int, last_lines: Sequence[str]) -> Outcome
         wanted = left_text(scratch, REQUIREMENTS_FILE, MAX_REQUIREMENTS_BYTES)
         if wanted is not None:
             return Outcome("", None, None, wanted)
-    reason = ""
-    if exit_code != 0:
+    reason = _LOST if exit_code == LOST_EXIT else ""
+    if exit_code not in (0, LOST_EXIT):
         failure = left_text(scratch, f"{_OUTPUT}/failure", _FAILURE_BYTES) or ""
         reason = failure_reason(exit_code, failure.strip(), last_lines)
     return Outcome(

@@ -22,6 +22,7 @@ from stagedoor.reconcile import programs
 from stagedoor.reconcile.jobs import cluster
 from stagedoor.reconcile.jobs.failures import FAILURES, failure
 from stagedoor.reconcile.jobs.hosts import Hosts, Left
+from stagedoor.reconcile.jobs.outcome import INTERNAL
 from stagedoor.reconcile.jobs.slots import JobSlots
 from stagedoor.reconcile.jobs.steps import Change, Steps
 from stagedoor.reconcile.jobs.stop_signal import StoppedError, StopSignal
@@ -45,6 +46,7 @@ log = logging.getLogger(__name__)
 
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 STOP_GRACE_S = 120.0
+RETRY_PAUSE_S = 0.5
 _PORTS = (20_000, 32_000)
 
 
@@ -103,12 +105,14 @@ class TrainingJobs:
         *,
         access: RoleAccess | None = None,
         stop_grace_s: float = STOP_GRACE_S,
+        retry_pause_s: float = RETRY_PAUSE_S,
     ) -> None:
         self._access = access
         self._stores = stores
         self._steps = Steps(stores.records, clock)
         self._engine = engine
         self._hosts = Hosts(engine, logs, stop_grace_s)
+        self._retry_pause_s = retry_pause_s
         self._slots = slots
         self._clock = clock
         self._directory = directory
@@ -142,11 +146,13 @@ class TrainingJobs:
                 break
             retries -= 1
             await self._steps.commit(key, documents.restarting)
+            with contextlib.suppress(TimeoutError):  # what was lost may take a moment to come back
+                await asyncio.wait_for(stop.wait(), self._retry_pause_s)
         await self._steps.commit(key, result.change)
 
     async def _attempt(self, key: Key, stop: StopSignal, attempt: _Attempt) -> _Result:
         try:
-            return _Result(await self._run(key, stop, attempt))
+            return await self._run(key, stop, attempt)
         except asyncio.CancelledError:
             stop.set("Stopped")  # for a thread that still fetches inputs
             raise
@@ -161,7 +167,7 @@ class TrainingJobs:
             await self._hosts.clear(attempt.workload_ids)
             await asyncio.to_thread(shutil.rmtree, attempt.directory, ignore_errors=True)
 
-    async def _run(self, key: Key, stop: StopSignal, attempt: _Attempt) -> Change:
+    async def _run(self, key: Key, stop: StopSignal, attempt: _Attempt) -> _Result:
         """All steps but the last; gives the last one's change."""
         stop.check()
         document = await self._steps.commit(key, documents.downloading)
@@ -196,7 +202,7 @@ class TrainingJobs:
                 left = await self._train(key, document, attempt, inputs, places, stop)
         await asyncio.to_thread(metrics.collect)
         if stop.cause is None and left.failed:
-            return _failed(left.reason, metrics)
+            return _Result(_failed(left.reason, metrics), left.reason.startswith(INTERNAL))
         await self._steps.commit(key, documents.uploading)
         try:
             model = await asyncio.to_thread(
@@ -209,16 +215,16 @@ class TrainingJobs:
                 succeeded=not any(end.exit_code for end in left.ends),
             )
         except NoSuchBucketError:
-            return _failed(
-                f"ClientError: The bucket of {document['OutputDataConfig']['S3OutputPath']} does not exist any more"
-            )
-        return partial(
+            place = document["OutputDataConfig"]["S3OutputPath"]
+            return _Result(_failed(f"ClientError: The bucket of {place} does not exist any more"))
+        ended = partial(
             documents.ended,
             ending=stop.cause or "Completed",
             model_artifacts=model,
             metrics=metrics.final(),
             metric_statistics=metrics.statistics(),
         )
+        return _Result(ended)
 
     def _log_places(self, key: Key, document: Document, hosts: Sequence[str]) -> list[LogPlace]:
         name, now = document["TrainingJobName"], int(self._clock.now())
