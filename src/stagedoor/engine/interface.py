@@ -29,7 +29,9 @@ class Workload:
     existing file, to be read only. ``copies`` are the same as files of its own, which it may change. ``pipes`` are names of named pipes
     that are there when it starts. ``memory_limit_bytes`` is what it may use on top of what it shares with its
     warm parent: beyond it, it is killed (exit code -9), and far beyond it, its allocations fail. ``connect_ports`` are the TCP
-    ports that it may connect to: none, those of the server that it calls, or None for the whole network.
+    ports that it may connect to: none, those of the server that it calls (on ``server_host``), or None for the whole network.
+    ``own_port`` is one that it wants to listen on; SAGEMAKER_BIND_TO_PORT tells it which one it got: another where it has no loopback of
+    its own.
     """
 
     id: str
@@ -43,6 +45,8 @@ class Workload:
     memory_limit_bytes: int | None = None
     threads: int = 1
     connect_ports: tuple[int, ...] | None = ()
+    own_port: int | None = None
+    server_host: str = "127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True)

@@ -447,6 +447,8 @@ def _assignment(
         server_pid=os.getpid(),
         packages=str(run.packages or ""),
         launcher=found.launcher,
+        own_port=workload.own_port,
+        server_host=workload.server_host,
         namespaces=division.namespaces(),
     )
 

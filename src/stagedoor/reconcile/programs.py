@@ -25,7 +25,11 @@ _ENTRIES = {
     "command": "stagedoor.worker.container_entry:run",
 }
 _ROUNDS_AT_MOST = 4
-_SERVING = "stagedoor.worker.script_serving"
+_SERVING = {
+    "script": "stagedoor.worker.script_serving",
+    "serve": "stagedoor.worker.serve_program",
+}
+_SERVE_PORT = 8080
 # Where there is no network, pip shall say at once that a package is not there.
 _NO_PACKAGES = {"PIP_NO_INDEX": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
 
@@ -180,7 +184,7 @@ def model_workload(
         kind="model",
         runtime=runtime(program),
         spec={
-            "algorithm": _SERVING,
+            "algorithm": _SERVING[program["kind"]],
             "name": name,
             "model_archive": "model.tar.gz",
             "options": {
@@ -196,4 +200,6 @@ def model_workload(
         files=files,
         threads=threads,
         connect_ports=ports,
+        own_port=_SERVE_PORT if program["kind"] == "serve" else None,
+        server_host=access.server_host if access is not None else "",
     )

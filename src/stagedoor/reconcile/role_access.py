@@ -38,6 +38,11 @@ class RoleAccess:
         """An ``engine.interface.ExitListener``: what has ended gets no credentials any more."""
         self.grants.revoke(workload_id)
 
+    @property
+    def server_host(self) -> str:
+        """Where the signed listener is, for who is led there."""
+        return urlsplit(self.endpoint_url).hostname or ""
+
     def connect_ports(self, name: str) -> tuple[int, ...] | None:
         """Where a workload with this name may connect to: the signed listener, or anywhere (None)."""
         if any(fnmatchcase(name, each.strip()) for each in self.allow_network.split(",") if each.strip()):

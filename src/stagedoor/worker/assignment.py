@@ -56,6 +56,8 @@ class Assignment:
     empty for none: nothing of it may run before the process is confined.
     ``launcher`` is the program that starts the workload in namespaces (``worker.bubblewrap``), empty where its process makes them
     itself; ``namespaces`` are the server's own (``worker.division``).
+    ``own_port`` is a port that the workload wants to listen on, whoever else does (``worker.own_loopback``); ``server_host`` is where the
+    server listens on ``connect_ports``.
     """
 
     id: str
@@ -76,6 +78,8 @@ class Assignment:
     server_pid: int | None = None
     packages: str = ""
     launcher: str = ""
+    own_port: int | None = None
+    server_host: str = "127.0.0.1"
     namespaces: dict[str, str] = field(default_factory=dict[str, str])
 
     def as_json(self) -> dict[str, Any]:

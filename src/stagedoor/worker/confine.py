@@ -11,9 +11,10 @@ import contextlib
 import os
 import resource
 import signal
+import socket
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from stagedoor.worker import grants
@@ -26,7 +27,6 @@ MAX_PROCESSES = {"function": 1024, "model": 4096, "job": 4096}
 _MAX_OPEN_FILES = {"function": 1024, "model": 4096, "job": 65_536}
 _MAX_FUNCTION_FILE_BYTES = 10_240 * 1024 * 1024
 _THREAD_STACKS_BYTES = 512 * 1024 * 1024
-_SIOCSIFFLAGS, _IFF_UP_RUNNING = 0x8914, 0x41
 
 
 class Unavailable(Exception):
@@ -53,13 +53,19 @@ class IsolationError(Exception):
 
 @dataclass(slots=True)
 class Standing:
-    """How far up the ladder a process is. ``missing``: rung -> reason."""
+    """How far up the ladder a process is. ``missing``: rung -> reason.
+
+    ``own_port``: where the workload may listen, if it wanted to. ``relaying``: this process is not the workload but its relay
+    (``own_loopback``), with these sockets.
+    """
 
     assignment: Assignment
     division: Division
     rungs: list[str] = field(default_factory=list[str])
     missing: dict[str, str] = field(default_factory=dict[str, str])
     landlock_abi: int = 0
+    own_port: int | None = None
+    relaying: list[socket.socket] | None = None
 
 
 Rung = Callable[[Standing], None]
@@ -85,6 +91,8 @@ def confine(assignment: Assignment, division: Division) -> Standing:
             standing.missing[name] = reason
         else:
             standing.rungs.append(name)
+    if standing.own_port is None:  # no Landlock has asked for it
+        standing.own_port = _own_port(standing)
     return standing
 
 
@@ -210,15 +218,45 @@ def _no_network(standing: Standing) -> None:
         raise Unavailable(standing.division.obstacle or standing.missing["own-process-numbers"])
     if standing.division.by_launcher:
         return
-    import fcntl
-    import socket
-    import struct
+    from stagedoor.worker import own_loopback
 
-    from stagedoor.worker import linux
+    own_loopback.leave_network()
 
-    linux.unshare(linux.CLONE_NEWNET)
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
-        fcntl.ioctl(any_socket, _SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", _IFF_UP_RUNNING))
+
+def _own_loopback(standing: Standing) -> None:
+    """The same for one that listens on a port of its own and calls the server: a relay leads there."""
+    assignment = standing.assignment
+    if assignment.own_port is None or not assignment.connect_ports:
+        raise NotRequired
+    _linux_only()
+    if not standing.division.divided:
+        raise Unavailable(standing.division.obstacle or standing.missing["own-process-numbers"])
+    if standing.division.by_launcher:
+        raise Unavailable("bwrap cannot lead to the server from a network of the workload's own")
+    if "no-network" in assignment.known_missing:
+        raise Unavailable(assignment.known_missing["no-network"])
+    if not assignment.server_host.startswith("127."):
+        raise Unavailable(f"the server listens on {assignment.server_host}, which is not in 127.0.0.0/8")
+    from stagedoor.worker import own_loopback
+
+    workload = os.getpid()
+    standing.relaying = own_loopback.split(assignment.server_host, assignment.connect_ports)
+    if standing.relaying is not None:
+        standing.division = replace(standing.division, parent_pid=workload)
+
+
+def _own_port(standing: Standing) -> int | None:
+    """The port that it wants where nobody else can have it, else one that is free."""
+    wanted = standing.assignment.own_port
+    if wanted is None or standing.relaying is not None:
+        return None
+    return wanted if {"own-loopback", "no-network"} & {*standing.rungs} else _free_port()
+
+
+def _free_port() -> int:
+    with socket.socket() as any_socket:
+        any_socket.bind(("127.0.0.1", 0))
+        return any_socket.getsockname()[1]
 
 
 def _separate_user(standing: Standing) -> None:
@@ -319,7 +357,10 @@ def _landlock_files(standing: Standing) -> None:
         paths += [("/proc", landlock.READ), *((path, landlock.READ) for path in granted.account_files)]
     else:
         paths += [(path, landlock.READ) for path in (*granted.proc_files, *granted.account_files)]
-    standing.landlock_abi = landlock.enforce(paths, connect_ports=assignment.connect_ports)
+    standing.own_port = _own_port(standing)
+    standing.landlock_abi = landlock.enforce(
+        paths, connect_ports=assignment.connect_ports, own_port=standing.own_port
+    )
 
 
 def _landlock_tcp(standing: Standing) -> None:
@@ -362,6 +403,7 @@ _RUNGS: tuple[tuple[str, Rung], ...] = (
     ("own-process-numbers", _own_process_numbers),
     ("private-root", _private_root),
     ("no-network", _no_network),
+    ("own-loopback", _own_loopback),
     ("separate-user", _separate_user),
     ("process-limit", _process_limit),
     ("no-capabilities", _no_capabilities),
@@ -374,7 +416,9 @@ _RUNGS: tuple[tuple[str, Rung], ...] = (
     ("syscall-filter", _syscall_filter),
 )
 # What has begun and failed leaves a process in which nothing may run: half another file system, files of another user.
-_ALL_OR_NOTHING = frozenset(("own-process-numbers", "private-root", "no-network", "separate-user"))
+_ALL_OR_NOTHING = frozenset(
+    ("own-process-numbers", "private-root", "no-network", "own-loopback", "separate-user")
+)
 _ALWAYS = frozenset(
     ("own-session", "no-core-dumps", "killed-first", "open-files-limit", "memory-limit", "no-new-privileges")
 )

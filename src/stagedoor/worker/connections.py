@@ -52,28 +52,39 @@ class Connections:
         self._selector = selectors.DefaultSelector()
         listener.setblocking(False)
         self._selector.register(listener, selectors.EVENT_READ, None)
+        self._waker: socket.socket | None = None
+
+    def wake_by(self, waker: socket.socket) -> None:
+        """Have ``wait`` return, maybe without a call, when something can be read from ``waker``, which it reads."""
+        waker.setblocking(False)
+        self._waker = waker
+        self._selector.register(waker, selectors.EVENT_READ, None)
 
     def wait(
         self, limit_bytes: int, *, block: bool, timeout_s: float | None = None
     ) -> list[tuple[Connection, frames.Frame]]:
-        """The calls that have arrived, about ``limit_bytes`` of them at most; with ``block`` at least one.
+        """The calls that have arrived, about ``limit_bytes`` of them at most; with ``block`` at least one, unless it is woken.
 
         With ``timeout_s`` too there may be none: that time is over then, or something else than a call has come.
         A connection's calls are in the order they were sent. PINGs are answered here.
         """
         calls: list[tuple[Connection, frames.Frame]] = []
+        woken = False
         while True:
             for key, events in self._selector.select(timeout_s if block and not calls else 0):
                 connection: Connection | None = key.data
                 if connection is None:
-                    self._accept()
+                    if key.fileobj is self._waker:
+                        woken = bool(self._waker.recv(_RECEIVE_BYTES))
+                    else:
+                        self._accept()
                     continue
                 if events & selectors.EVENT_WRITE:
                     self._send(connection)
                 if events & selectors.EVENT_READ:
                     limit_bytes -= self._receive(connection, calls, limit_bytes)
             self.flush()
-            if calls or not block or timeout_s is not None:
+            if calls or woken or not block or timeout_s is not None:
                 self.counters["calls"] += len(calls)
                 return calls
 

@@ -48,11 +48,13 @@ def abi_version() -> int:
     return linux.syscall(_SYS_CREATE_RULESET, "landlock", 0, 0, _CREATE_RULESET_VERSION)
 
 
-def enforce(paths: Iterable[tuple[str, int]], *, connect_ports: Iterable[int] | None) -> int:
+def enforce(
+    paths: Iterable[tuple[str, int]], *, connect_ports: Iterable[int] | None, own_port: int | None = None
+) -> int:
     """Allow this process and its future children exactly ``paths`` and ``connect_ports``; gives the ABI version.
 
     ``paths`` are existing files or folders with READ, WRITE, DEVICE; what does not exist is left out. ``connect_ports`` are
-    TCP ports; None leaves TCP alone. Signals and abstract sockets go only to those confined together. Needs
+    TCP ports; None leaves TCP alone. ``own_port`` is one to listen on, and to connect to. Signals and abstract sockets go only to those confined together. Needs
     no-new-privileges. OSError.
     """
     abi = abi_version()
@@ -72,8 +74,11 @@ def enforce(paths: Iterable[tuple[str, int]], *, connect_ports: Iterable[int] | 
         for path, rights in paths:
             _add_path(ruleset, path, rights & handled)
         if with_net:
-            for port in connect_ports or ():
-                rule = _NetPort(_CONNECT_TCP, port)
+            rules = dict.fromkeys(connect_ports or (), _CONNECT_TCP)
+            if own_port is not None:
+                rules[own_port] = _CONNECT_TCP | _BIND_TCP
+            for port, rights in rules.items():
+                rule = _NetPort(rights, port)
                 _add(ruleset, _RULE_NET_PORT, ctypes.addressof(rule))
         linux.syscall(_SYS_RESTRICT_SELF, "landlock_restrict_self", ruleset, 0)
     finally:

@@ -58,7 +58,12 @@ def serve(process: Process) -> int:
         "rungs": process.rungs,
         "details": getattr(model, "details", {}),
     }
-    return answer_calls(model, Connections(process.listener, hello, process.assignment.server_pid), spec)
+    server = Connections(process.listener, hello, process.assignment.server_pid)
+    if (concurrency := getattr(model, "concurrency", None)) is not None:
+        from stagedoor.worker import concurrent_calls
+
+        concurrent_calls.answer(model, server, concurrency)
+    return answer_calls(model, server, spec)
 
 
 def load(spec: ModelSpec, scratch: Path) -> Model:
@@ -118,7 +123,7 @@ def answer_calls(model: Model, server: Connections, spec: ModelSpec) -> NoReturn
         server.counters["batches"] += 1
         answers = predict(model, [Request(frame.meta, frame.body) for _, frame in batch])
         for (connection, frame), answer in zip(batch, answers, strict=True):
-            server.answer(connection, _encode(frame.id, answer))
+            server.answer(connection, encoded(frame.id, answer))
         server.flush()
         if settle is not None:
             _try(settle)
@@ -159,7 +164,8 @@ def predict(model: Model, requests: list[Request]) -> Sequence[Result | Fault]:
         return [Fault(500, describe(error), traceback.format_exc())]
 
 
-def _encode(request_id: int, answer: Result | Fault) -> bytes:
+def encoded(request_id: int, answer: Result | Fault) -> bytes:
+    """An answer as a frame."""
     if isinstance(answer, Fault):
         meta = {"status": answer.status, "reason": answer.reason, "traceback": answer.traceback}
         return frames.encode(frames.FAULT, request_id, meta)

@@ -26,6 +26,8 @@ from stagedoor.worker.confine import IsolationError, confine
 from stagedoor.worker.division import Division
 
 EXIT_BEFORE_ENTRY = 70
+OWN_PORT = "SAGEMAKER_BIND_TO_PORT"
+"""AWS's variable that tells a container where to listen."""
 _LISTEN_BACKLOG = 64
 _FIRST_PRIVATE_FD = 100
 
@@ -99,7 +101,12 @@ def become(
     try:
         output_fd = _settle_files(output_fd, keep if listener is None else keep | {listener.fileno()})
         _settle_environment(assignment)
-        rungs = confine(assignment, division).rungs
+        standing = confine(assignment, division)
+        rungs = standing.rungs
+        if standing.relaying is not None:
+            _relay(standing.relaying, listener)
+        if standing.own_port is not None:
+            os.environ[OWN_PORT] = str(standing.own_port)
         _settle_temporary(assignment, rungs)
         if assignment.packages:
             from stagedoor.worker import packages
@@ -113,6 +120,15 @@ def become(
     except BaseException:  # noqa: BLE001 - the end of the process
         traceback.print_exc()
     _leave(exit_code, wait_for_threads=assignment.kind == "job")
+
+
+def _relay(relaying: list[socket.socket], listener: socket.socket | None) -> NoReturn:
+    """What is left of this process is its workload's way to the server."""
+    from stagedoor.worker import own_loopback
+
+    if listener is not None:
+        listener.close()
+    own_loopback.relay(relaying)
 
 
 def _refuse(assignment: Assignment, listener: socket.socket | None, error: IsolationError) -> int:

@@ -96,7 +96,7 @@ def load(spec: ModelSpec, model_dir: Path) -> Model:
     """Import the script and have it load the model."""
     options = spec.get("options", {})
     scratch = model_dir.parent
-    code = _code_folder(scratch, model_dir, str(options.get("source") or ""))
+    code = code_folder(scratch, model_dir, str(options.get("source") or ""))
     if code is not None:
         wanted = script_requirements.read(script_requirements.in_folder(code))
         target = scratch / script_packages.FOLDER
@@ -104,12 +104,12 @@ def load(spec: ModelSpec, model_dir: Path) -> Model:
         sys.path[:0] = map(str, packages)
     framework = str(options.get("framework", "python"))
     print(script_source.version_line(framework, str(options.get("version", ""))))
-    shown_model = _place(model_dir, "model")
+    shown_model = place(model_dir, "model")
     program = os.environ.get("SAGEMAKER_PROGRAM", "") or _DEFAULT_PROGRAM
     os.environ.update(script_variables.variables({"model_dir": shown_model}))
     script = None
     if code is not None and (code / program).is_file():
-        folder = _place(code, "code") if code == scratch / "code" else str(code)
+        folder = place(code, "code") if code == scratch / "code" else str(code)
         script = _imported(Path(folder, program), Path(folder))
     elif os.environ.get("SAGEMAKER_PROGRAM"):
         there = (
@@ -121,7 +121,7 @@ def load(spec: ModelSpec, model_dir: Path) -> Model:
     return ScriptModel(script, script_handlers.of(framework), shown_model)
 
 
-def _code_folder(scratch: Path, model_dir: Path, source: str) -> Path | None:
+def code_folder(scratch: Path, model_dir: Path, source: str) -> Path | None:
     """Where the script is; None when there is none."""
     if source:
         script_source.unpack(scratch / source, scratch / "code")
@@ -133,7 +133,7 @@ def _code_folder(scratch: Path, model_dir: Path, source: str) -> Path | None:
     return next((each for each in (model_dir / "code", model_dir) if list(each.glob("*.py"))), None)
 
 
-def _place(folder: Path, name: str) -> str:
+def place(folder: Path, name: str) -> str:
     """A folder's name in the container where it has that, else where it is."""
     shown = CONTAINER_ROOT / name
     try:

@@ -1,7 +1,8 @@
 """What of the user's own runs in a job or model: a script for a framework, or a container's command.
 
 Place in the flow: CreateTrainingJob, CreateModel and CreateProcessingJob put what this gives into the record under ``program``;
-reconcilers start it. ``is_distributed``: the processes of even one host talk to each other. ``kind`` is ``script`` (the contract of AWS's framework containers) or ``command``; ``runtime`` and ``version`` are
+reconcilers start it. ``is_distributed``: the processes of even one host talk to each other. ``kind`` is ``script`` (the contract of AWS's framework containers), ``command``, or ``serve`` (an HTTP
+server, the contract of all containers); ``runtime`` and ``version`` are
 what the image stands for and asks for; ``network`` says whether it gets to AWS's services with its role. A record without a
 program is a built-in algorithm.
 """
@@ -114,8 +115,10 @@ def of_model(
     environment: Mapping[str, str] = container.get("Environment", {})
     if algorithm.is_builtin and not (algorithm.framework and environment.get("SAGEMAKER_PROGRAM")):
         return None
+    named = environment.get("SAGEMAKER_PROGRAM", "")
     program: Program = {
-        "kind": "script",
+        # As with sagemaker_program: what is no Python script is a program, here the container's server.
+        "kind": "serve" if named and not named.endswith(".py") else "script",
         "runtime": algorithm.framework,
         "version": algorithm.version,
         "network": not request.get("EnableNetworkIsolation", False),
