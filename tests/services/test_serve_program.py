@@ -1,18 +1,23 @@
 """Models with a program of their own that serves them over HTTP, as every inference container of SageMaker does."""
 
 import json
+import subprocess
 import threading
-import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from services.frameworks import SKLEARN, Workbench, archive
+from services.frameworks import SKLEARN, Workbench, archive, runtime_pythons
 from services.job_clients import waited
+
+from stagedoor.testing import Server
 
 # What inference containers are written like: 8080 in the text, no word of where it runs.
 SERVE = """
-    import http.server, json, os, sys, time, urllib.request
+    import http.server, json, os, sys, threading, urllib.error, urllib.request
+
+    both = threading.Barrier(2, timeout=50)
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
@@ -25,11 +30,14 @@ SERVE = """
                 return self.answer(418, b"no tea here")
             if body == b"die":
                 os._exit(7)
-            if body == b"slow":
-                time.sleep(3)
-            if body == b"server":
-                got = urllib.request.urlopen(os.environ["AWS_ENDPOINT_URL"] + "/_stagedoor/health", timeout=10)
-                return self.answer(200, str(got.status).encode())
+            if body == b"both":
+                both.wait()  # until two are here at once
+            if body.startswith(b"open "):
+                url = body[5:].decode() or os.environ["AWS_ENDPOINT_URL"] + "/_stagedoor/health"
+                try:
+                    return self.answer(200, str(urllib.request.urlopen(url, timeout=10).status).encode())
+                except urllib.error.URLError as error:
+                    return self.answer(200, str(error.reason).encode())
             told = {
                 "body": body.decode(), "path": self.path, "type": kind, "accept": self.headers.get("Accept"),
                 "arguments": sys.argv[1:], "model": open("/opt/ml/model/factor").read(), "pid": os.getpid(),
@@ -97,26 +105,29 @@ def test_a_program_serves_with_all_headers_beside_another_on_the_same_port(bench
     }
     # As a container whose entry point is a program: it is given the word.
     assert json.loads(invoked(bench, "second", b"x")["Body"].read())["arguments"] == ["serve"]
-    assert "serving" in log(bench, "first")
+    waited(lambda: {"log": log(bench, "first")}, lambda found: "serving" in found["log"])
     with pytest.raises(ClientError) as refused:
         invoked(bench, "first", b"teapot")
     assert refused.value.response["OriginalStatusCode"] == 418
     assert refused.value.response["OriginalMessage"] == "no tea here"
     assert refused.value.response["Error"]["Code"] == "ModelError"
     # Its role and the services are there, though port 8080 is its own.
-    assert invoked(bench, "first", b"server")["Body"].read() == b"200"
+    assert invoked(bench, "first", b"open ")["Body"].read() == b"200"
 
 
-def test_a_slow_answer_holds_up_no_other(bench: Workbench) -> None:
-    assert served(bench, "slow")["EndpointStatus"] == "InService"
-    answers: list[bytes] = []
-    slow = threading.Thread(target=lambda: answers.append(invoked(bench, "slow", b"slow")["Body"].read()))
-    slow.start()
-    time.sleep(0.3)
-    invoked(bench, "slow", b"x")
-    assert answers == [], "the other one is not answered yet"
-    slow.join()
-    assert json.loads(answers[0])["body"] == "slow"
+def test_requests_are_answered_at_once(bench: Workbench) -> None:
+    assert served(bench, "wide")["EndpointStatus"] == "InService"
+    answers: list[str] = []
+
+    def ask() -> None:
+        answers.append(json.loads(invoked(bench, "wide", b"both")["Body"].read())["body"])
+
+    threads = [threading.Thread(target=ask) for _ in range(2)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert answers == ["both", "both"]
 
 
 def test_a_program_that_ends_is_seen_and_started_again(bench: Workbench) -> None:
@@ -134,7 +145,7 @@ def test_a_program_that_ends_is_seen_and_started_again(bench: Workbench) -> None
     found = waited(again, bool)
     assert found["told"]["body"] == "x"
     assert isinstance(before, int)
-    assert "the program serve ended with exit code 7" in log(bench, "dies")
+    waited(lambda: {"log": log(bench, "dies")}, lambda found: "serve ended with exit code 7" in found["log"])
 
 
 @pytest.mark.parametrize(
@@ -190,3 +201,61 @@ def test_it_serves_batch_transform_and_without_a_network(bench: Workbench) -> No
     assert job["TransformJobStatus"] == "Completed", job
     lines = bench.read("out/in.csv.out").decode().splitlines()
     assert [json.loads(line)["body"].strip() for line in lines] == ["1,2", "3,4"]
+
+
+def test_train_and_serve_of_one_source_as_containers_bring_them(bench: Workbench) -> None:
+    """Each is a program that reads what a container finds; neither knows of script mode."""
+    train = """
+    import json
+    parameters = json.load(open("/opt/ml/input/config/hyperparameters.json"))
+    rows = open("/opt/ml/input/data/train/rows.csv").read().split()
+    open("/opt/ml/model/factor", "w").write(str(len(rows) * int(parameters["times"])))
+    """
+    bench.put("train/rows.csv", "1,2\n3,4\n5,6\n")
+    files = {"train": program(train), "serve": program(SERVE)}
+    job = bench.ran("both", files, program="train", hyperparameters={"times": "7"})
+    assert job["TrainingJobStatus"] == "Completed", job
+    source = f"s3://{bench.bucket}/code/sourcedir.tar.gz"
+    environment = {"SAGEMAKER_PROGRAM": "serve", "SAGEMAKER_SUBMIT_DIRECTORY": source}
+    endpoint = bench.hosted("both", SKLEARN, job["ModelArtifacts"]["S3ModelArtifacts"], environment)
+    assert endpoint["EndpointStatus"] == "InService", endpoint
+    assert json.loads(invoked(bench, "both", b"x")["Body"].read())["model"] == "21"
+
+
+def test_nothing_is_left_of_a_program_whose_endpoint_is_deleted(bench: Workbench) -> None:
+    text = SERVE.replace(
+        'print("serving"', 'import subprocess; subprocess.Popen(["sleep", "617"]); print("serving"'
+    )
+    assert served(bench, "goes", text=text)["EndpointStatus"] == "InService"
+    assert running("sleep 617")
+    bench.sagemaker.delete_endpoint(EndpointName=bench.name("goes"))
+    waited(lambda: {"left": running("sleep 617", bench.name("goes"))}, lambda found: not found["left"])
+
+
+def running(*texts: str) -> list[str]:
+    listed = subprocess.run(["ps", "-A", "-o", "args="], capture_output=True, text=True, check=True)
+    return [line for line in listed.stdout.splitlines() if any(text in line for text in texts)]
+
+
+def test_its_own_loopback_leads_to_the_signed_listener_and_nowhere_else(bench: Workbench) -> None:
+    assert served(bench, "kept")["EndpointStatus"] == "InService"
+    assert invoked(bench, "kept", b"open ")["Body"].read() == b"200"
+    said = invoked(bench, "kept", f"open {bench.server.public}/".encode())["Body"].read()
+    assert b"refused" in said or b"denied" in said, said
+
+
+def test_without_isolation_it_listens_where_it_is_told(tmp_path: Path) -> None:
+    """There is one loopback for all then."""
+    variables = {"STAGEDOOR_RUNTIME_PYTHONS": runtime_pythons(), "STAGEDOOR_ISOLATION": "none"}
+    text = SERVE.replace("8080)", 'int(os.environ["SAGEMAKER_BIND_TO_PORT"]))').replace(
+        '"/opt/ml/model/factor"', 'os.environ["SM_MODEL_DIR"] + "/factor"'
+    )
+    server = Server(tmp_path / "data", variables).start()
+    try:
+        bench = Workbench(server)
+        assert served(bench, "one", text=text)["EndpointStatus"] == "InService"
+        assert served(bench, "two", text=text)["EndpointStatus"] == "InService"
+        assert json.loads(invoked(bench, "one", b"x")["Body"].read())["model"] == "2"
+        assert invoked(bench, "two", b"open ")["Body"].read() == b"200"
+    finally:
+        server.stop()

@@ -74,7 +74,7 @@ class Connections:
             for key, events in self._selector.select(timeout_s if block and not calls else 0):
                 connection: Connection | None = key.data
                 if connection is None:
-                    if key.fileobj is self._waker:
+                    if self._waker is not None and key.fileobj is self._waker:
                         woken = bool(self._waker.recv(_RECEIVE_BYTES))
                     else:
                         self._accept()
