@@ -140,6 +140,13 @@ class Workbench(Desk):
         answer = self.logs.filter_log_events(logGroupName=group, logStreamNamePrefix=f"{name}/")
         return "\n".join(event["message"] for event in answer["events"])
 
+    def log_so_far(self, group: str, name: str) -> str:
+        """The same of something that may not have printed anything yet."""
+        try:
+            return self.log(group, name)
+        except self.logs.exceptions.ResourceNotFoundException:
+            return ""
+
     def training_log(self, stem: str) -> str:
         return self.log("/aws/sagemaker/TrainingJobs", self.name(stem))
 

@@ -51,10 +51,7 @@ def kill_host(bench: Workbench, job: str) -> None:
 
 
 def begun(bench: Workbench, job: str) -> bool:
-    try:
-        return "attempt begun" in bench.log("/aws/sagemaker/TrainingJobs", job)
-    except bench.logs.exceptions.ResourceNotFoundException:
-        return False
+    return "attempt begun" in bench.log_so_far("/aws/sagemaker/TrainingJobs", job)
 
 
 def statuses(job: dict[str, Any]) -> list[str]:

@@ -116,7 +116,9 @@ def test_a_function_that_raises_answers_500_and_the_traceback_is_in_the_log(benc
         bench.asked("served", b"1,2\n3,4", "text/csv")
     assert caught.value.response["OriginalStatusCode"] == 500
     group = f"/aws/sagemaker/Endpoints/{bench.name('served')}"
-    found = waited(lambda: {"log": bench.log(group, "all")}, lambda answer: "KeyError" in answer["log"])
+    found = waited(
+        lambda: {"log": bench.log_so_far(group, "all")}, lambda answer: "KeyError" in answer["log"]
+    )
     assert "Traceback" in found["log"]
     assert "inference.py" in found["log"]
 

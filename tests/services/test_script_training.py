@@ -284,20 +284,16 @@ def test_a_stopped_script_may_save_when_it_is_told(bench: Workbench, table: None
         HyperParameters={"sagemaker_program": "train.py", "sagemaker_submit_directory": source},
     )
     bench.sagemaker.create_training_job(**request)
-    waited(lambda: {"log": log_or_nothing(bench, "stopped")}, lambda answer: "ready" in answer["log"])
+    waited(
+        lambda: {"log": bench.log_so_far("/aws/sagemaker/TrainingJobs", bench.name("stopped"))},
+        lambda answer: "ready" in answer["log"],
+    )
     bench.sagemaker.stop_training_job(TrainingJobName=request["TrainingJobName"])
     job = bench.ended_training(request["TrainingJobName"])
     assert job["TrainingJobStatus"] == "Stopped"
     assert unpacked(bench.read(f"models/{request['TrainingJobName']}/output/model.tar.gz")) == {
         "saved": b"in time"
     }
-
-
-def log_or_nothing(bench: Workbench, stem: str) -> str:
-    try:
-        return bench.training_log(stem)
-    except bench.logs.exceptions.ResourceNotFoundException:
-        return ""
 
 
 def left_behind(bench: Workbench) -> tuple[list[str], list[str]]:

@@ -79,10 +79,7 @@ def invoked(bench: Workbench, stem: str, body: bytes, **members: str) -> dict[st
 
 
 def log(bench: Workbench, stem: str) -> str:
-    events = bench.logs.filter_log_events(logGroupName=f"/aws/sagemaker/Endpoints/{bench.name(stem)}")[
-        "events"
-    ]
-    return "\n".join(event["message"] for event in events)
+    return bench.log_so_far(f"/aws/sagemaker/Endpoints/{bench.name(stem)}", "all")
 
 
 def test_a_program_serves_with_all_headers_beside_another_on_the_same_port(bench: Workbench) -> None:
