@@ -121,7 +121,10 @@ def test_the_median_rule_compares_with_running_averages_at_the_same_epoch() -> N
     assert behind_median({"a": (0.9, 0.29)}, others, maximize=True) == ["a"]
     assert behind_median({"a": (0.0, 0.31)}, others, maximize=True) == []
     assert behind_median({"a": (0.0, 0.31)}, others, maximize=False) == ["a"]
-    assert behind_median({"a": (0.9, 0.0, 0.0)}, others, maximize=True) == []
+    # Beyond the others' last epoch it is judged by that one.
+    assert behind_median({"a": (0.9, 0.0, 0.9)}, others, maximize=True) == ["a"]
+    assert behind_median({"a": (0.0, 0.9, 0.0)}, others, maximize=True) == []
+    assert behind_median({"a": ()}, others, maximize=True) == []
     assert behind_median({"a": (0.0, 0.0)}, others[:2], maximize=True) == []
 
 

@@ -267,6 +267,22 @@ def test_a_script_that_hangs_is_stopped_at_its_time_limit_and_keeps_what_it_save
     assert left_behind(bench) == ([], [])
 
 
+def test_a_script_reads_its_pipes_epoch_by_epoch(bench: Workbench) -> None:
+    bench.put("train/a.csv", "1,2\n")
+    bench.put("train/b.csv", "3,4\n")
+    script = """
+        for epoch in range(2):
+            with open(f"/opt/ml/input/data/train_{epoch}") as pipe:
+                print("epoch", epoch, pipe.read().split())
+    """
+    piped = {"TrainingImage": SKLEARN, "TrainingInputMode": "Pipe"}
+    job = bench.ran("piped", {"train.py": script}, AlgorithmSpecification=piped)
+    assert job["TrainingJobStatus"] == "Completed", job
+    log = bench.training_log("piped")
+    assert "epoch 0 ['1,2', '3,4']" in log
+    assert "epoch 1 ['1,2', '3,4']" in log
+
+
 def test_a_stopped_script_may_save_when_it_is_told(bench: Workbench, table: None) -> None:
     script = """
         import signal, sys, time

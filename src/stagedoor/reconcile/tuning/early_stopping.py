@@ -16,15 +16,20 @@ REDUCTION = 3
 def behind_median(
     running: Mapping[str, Sequence[float]], ended: Sequence[Sequence[float]], *, maximize: bool
 ) -> list[str]:
-    """The running trials whose objective is worse than the median of the others' running averages up to the same epoch."""
+    """The running trials whose objective is worse than the median of the others' running averages up to the same epoch.
+
+    That is the last epoch that enough of the others have reached: one that went beyond it between two looks is judged by it, too.
+    """
+    lengths = sorted((len(other) for other in ended), reverse=True)
+    comparable = lengths[_ENDED_AT_LEAST - 1] if len(lengths) >= _ENDED_AT_LEAST else 0
     stopped: list[str] = []
     for name, series in running.items():
-        epoch = len(series)
-        averages = [fmean(other[:epoch]) for other in ended if epoch and len(other) >= epoch]
-        if len(averages) < _ENDED_AT_LEAST:
+        epoch = min(len(series), comparable)
+        if not epoch:
             continue
-        middle = median(averages)
-        if series[-1] < middle if maximize else series[-1] > middle:
+        middle = median(fmean(other[:epoch]) for other in ended if len(other) >= epoch)
+        value = series[epoch - 1]
+        if value < middle if maximize else value > middle:
             stopped.append(name)
     return stopped
 
