@@ -17,6 +17,7 @@ from cli.commands import stagedoor
 from isolation import attempts, conftest, test_functions, test_models
 from isolation.attempts import failed
 from isolation.target import Target
+from services import test_serve_program as serving
 from services.frameworks import XGBOOST, Workbench
 
 import stagedoor as package
@@ -131,6 +132,15 @@ json.dump([result, processes], open("/opt/ml/processing/output/found/result", "w
     assert not any(map(failed, outcomes[-2:])), outcomes
     assert processes <= 4
     assert list(target.data.glob("scratch/*/opt/ml/processing")) == []  # it is gone with its job
+
+
+def test_a_program_that_serves_listens_where_it_is_told(target: Target) -> None:
+    bench = Workbench(target.server)
+    endpoint = serving.served(bench, "told", text=serving.TOLD, image=XGBOOST)
+    assert endpoint["EndpointStatus"] == "InService", endpoint.get("FailureReason")
+    assert serving.invoked(bench, "told", b"open ")["Body"].read() == b"200"
+    said = serving.invoked(bench, "told", f"open {target.server.public}/".encode())["Body"].read()
+    assert b"denied" in said, said
 
 
 def as_nobody(folder: Path, command: list[str], **variables: str) -> Any:

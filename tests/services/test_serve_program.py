@@ -57,6 +57,8 @@ SERVE = """
     http.server.ThreadingHTTPServer(("0.0.0.0", 8080), Handler).serve_forever()
 """
 PYTHON = "#!/usr/bin/env python\n"
+# The same, where there may be no port of its own.
+TOLD = SERVE.replace("8080)", 'int(os.environ["SAGEMAKER_BIND_TO_PORT"]))')
 
 
 def program(text: str) -> str:
@@ -65,11 +67,16 @@ def program(text: str) -> str:
 
 
 def served(
-    bench: Workbench, stem: str, name: str = "serve", text: str = SERVE, **environment: str
+    bench: Workbench,
+    stem: str,
+    name: str = "serve",
+    text: str = SERVE,
+    image: str = SKLEARN,
+    **environment: str,
 ) -> dict[str, Any]:
     bench.put(f"{stem}.tar.gz", archive({"factor": "2", f"code/{name}": program(text)}))
     data = f"s3://{bench.bucket}/{stem}.tar.gz"
-    return bench.hosted(stem, SKLEARN, data, {"SAGEMAKER_PROGRAM": name, **environment})
+    return bench.hosted(stem, image, data, {"SAGEMAKER_PROGRAM": name, **environment})
 
 
 def invoked(bench: Workbench, stem: str, body: bytes, **members: str) -> dict[str, Any]:
@@ -244,9 +251,7 @@ def test_its_own_loopback_leads_to_the_signed_listener_and_nowhere_else(bench: W
 def test_without_isolation_it_listens_where_it_is_told(tmp_path: Path) -> None:
     """There is one loopback for all then."""
     variables = {"STAGEDOOR_RUNTIME_PYTHONS": runtime_pythons(), "STAGEDOOR_ISOLATION": "none"}
-    text = SERVE.replace("8080)", 'int(os.environ["SAGEMAKER_BIND_TO_PORT"]))').replace(
-        '"/opt/ml/model/factor"', 'os.environ["SM_MODEL_DIR"] + "/factor"'
-    )
+    text = TOLD.replace('"/opt/ml/model/factor"', 'os.environ["SM_MODEL_DIR"] + "/factor"')
     server = Server(tmp_path / "data", variables).start()
     try:
         bench = Workbench(server)

@@ -240,7 +240,11 @@ def _own_loopback(standing: Standing) -> None:
     from stagedoor.worker import own_loopback
 
     workload = os.getpid()
-    standing.relaying = own_loopback.split(assignment.server_host, assignment.connect_ports)
+    try:
+        standing.relaying = own_loopback.split(assignment.server_host, assignment.connect_ports)
+    except OSError as error:  # maybe between two networks
+        reason = error.strerror or str(error)
+        raise IsolationError("own-loopback", reason, strict=assignment.isolation == "strict") from error
     if standing.relaying is not None:
         standing.division = replace(standing.division, parent_pid=workload)
 
@@ -416,9 +420,7 @@ _RUNGS: tuple[tuple[str, Rung], ...] = (
     ("syscall-filter", _syscall_filter),
 )
 # What has begun and failed leaves a process in which nothing may run: half another file system, files of another user.
-_ALL_OR_NOTHING = frozenset(
-    ("own-process-numbers", "private-root", "no-network", "own-loopback", "separate-user")
-)
+_ALL_OR_NOTHING = frozenset(("own-process-numbers", "private-root", "no-network", "separate-user"))
 _ALWAYS = frozenset(
     ("own-session", "no-core-dumps", "killed-first", "open-files-limit", "memory-limit", "no-new-privileges")
 )
