@@ -35,7 +35,9 @@ FILLS_DISK = f"{LEFT_ALONE}with open(FOLDER + '/big', 'wb', buffering=0) as file
 
 
 class Desk(Workbench):
-    """A workbench that looks at what jobs leave."""
+    """A workbench that looks at what jobs leave. ``sleeper``: the somebody, who may be another test's, too, for a moment."""
+
+    sleeper = "sleep 613"
 
     def check_nothing_is_left(self) -> None:
         """No process, no staged input, no scratch directory; and the next job works."""
@@ -52,7 +54,7 @@ class Desk(Workbench):
         jobs = [str(path.relative_to(data)) for path in (data / "jobs").glob("*/*")]
         scratch = [path.name for path in (data / "scratch").iterdir() if path.name != ".sockets"]
         listed = subprocess.run(["ps", "-A", "-o", "args="], capture_output=True, text=True, check=True)
-        processes = [line for line in listed.stdout.splitlines() if "sleep 613" in line or str(data) in line]
+        processes = [line for line in listed.stdout.splitlines() if self.sleeper in line or str(data) in line]
         return [*jobs, *scratch, *(line for line in processes if " up --data " not in line)]
 
 
@@ -386,10 +388,11 @@ SAVES = "import torch\ntensor = torch.zeros(8 * 1024 * 1024)\nprint('torch', tor
 
 def test_a_pytorch_script_that_hangs(torch_server: Server) -> None:
     desk = Desk(torch_server)
+    desk.sleeper = "sleep 619"  # it is there for longer than others wait for theirs to go
     desk.put("train/rows.csv", GOOD)
     # A data loader's process is left waiting for its queue, too.
     script = (
-        f"{LEFT_ALONE}{SAVES}"
+        f"{LEFT_ALONE.replace('613', '619')}{SAVES}"
         "import torch.multiprocessing as processes\n"
         "torch.save(tensor[:4].clone(), '/opt/ml/model/half.pt')\n"
         "queue = processes.Queue()\n"
