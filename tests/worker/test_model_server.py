@@ -118,29 +118,28 @@ def test_an_algorithm_that_is_not_there_is_named(tmp_path: Path, algorithm: str,
     run(tmp_path, story)
 
 
-def test_calls_that_arrive_together_are_one_batch(tmp_path: Path) -> None:
+async def calls_that_gather(tmp_path: Path, channel: Channel, count: int) -> list[bytes]:
+    """What ``count`` calls get that arrive while the worker is busy with another."""
+    gate = scratch_of_m(tmp_path) / "gate"
+    first = channel.call({}, f"gate {gate}".encode(), 20)
+    await until_exists(gate.with_suffix(".reached"))
+    rest = [channel.call({}, b"batch", 20) for _ in range(count)]
+    gate.touch()
+    await first
+    return [body for _, body in await asyncio.gather(*rest)]
+
+
+def test_calls_that_arrive_while_a_batch_is_computed_are_the_next_batch(tmp_path: Path) -> None:
     async def story(channel: Channel) -> None:
-        answers = await asyncio.gather(*(channel.call({}, b"batch", 20) for _ in range(20)))
-        assert {body for _, body in answers} == {b"20"}
-        assert await channel.ping(20) == {"calls": 20, "batches": 1}
-        # While one batch is computed the next one gathers.
-        gate = scratch_of_m(tmp_path) / "gate"
-        first = channel.call({}, f"gate {gate}".encode(), 20)
-        await until_exists(gate.with_suffix(".reached"))
-        rest = [channel.call({}, b"batch", 20) for _ in range(5)]
-        await asyncio.sleep(0)  # they are written at the end of this turn
-        gate.touch()
-        assert [body for _, body in await asyncio.gather(*rest)] == [b"5"] * 5
-        await first
-        assert await channel.ping(20) == {"calls": 26, "batches": 3}
+        assert await calls_that_gather(tmp_path, channel, 20) == [b"20"] * 20
+        assert await channel.ping(20) == {"calls": 21, "batches": 2}
 
     with_channel(tmp_path, story)
 
 
 def test_a_batch_is_bounded_by_count_and_by_bytes(tmp_path: Path) -> None:
     async def by_count(channel: Channel) -> None:
-        answers = await asyncio.gather(*(channel.call({}, b"batch", 20) for _ in range(10)))
-        assert [body for _, body in answers] == [b"4"] * 8 + [b"2"] * 2
+        assert await calls_that_gather(tmp_path, channel, 10) == [b"4"] * 8 + [b"2"] * 2
 
     async def by_bytes(channel: Channel) -> None:
         bodies = [bytes([65 + number]) * 600_000 for number in range(8)]
