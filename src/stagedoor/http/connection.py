@@ -137,6 +137,8 @@ def _split_target(method: str, target: str, host: str) -> tuple[str, str]:
     return path, query
 
 
+_FEW = 32  # headers: a head with fewer is looked at closer only if it may be too long
+_OWN_LINES = 3  # of every head: status, date, server
 _SHORT = 256
 # Clients ask for the same few targets again and again.
 _split_short = lru_cache(1024)(_split_target)
@@ -335,7 +337,8 @@ class Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         parser, raw = self._parser, self._raw_headers
-        self._check_size(raw)
+        if len(raw) > _FEW or self._unparsed_bytes + self._feeding_bytes > self._limits.head_bytes:
+            self._check_size(raw)
         headers = _decoded(raw)
         method = parser.get_method().decode("latin-1")
         version = parser.get_http_version()
@@ -366,12 +369,9 @@ class Connection(asyncio.Protocol):
             raise _Refused(400, "too many pipelined requests")
 
     def _check_size(self, raw: list[tuple[bytes, bytes]]) -> None:
-        """Refused (431) for too many headers or too long ones. Short input cannot hold too long ones."""
-        limits = self._limits
-        if len(raw) > limits.head_count or (
-            self._unparsed_bytes + self._feeding_bytes > limits.head_bytes
-            and sum([len(name) + len(value) + 4 for name, value in raw]) > limits.head_bytes
-        ):
+        """Refused (431) for too many headers or too long ones."""
+        size_bytes = sum([len(name) + len(value) + 4 for name, value in raw])
+        if len(raw) > self._limits.head_count or size_bytes > self._limits.head_bytes:
             raise _Refused(431, "the request's head is too large")
 
     def on_body(self, data: bytes) -> None:
@@ -421,7 +421,8 @@ class Connection(asyncio.Protocol):
             log.exception("request failed", extra={"method": request.method, "path": request.path})
             response = _FAILED
         self._give(request, body, keep_alive, response)
-        self._next()
+        if self._queue or self._finishing:
+            self._next()
 
     def _give(self, request: Request, body: StreamBody, keep_alive: bool, answering: Answering) -> None:
         """Answer at once where nothing has to be waited for, else in a task."""
@@ -539,14 +540,12 @@ class Connection(asyncio.Protocol):
         head = _STATUS_LINES.get(response.status) or f"HTTP/1.1 {response.status} Unknown\r\n"
         head += _date.line()
         for name, value in response.headers:
-            # What is printable has no line break; most values are.
-            if not value.isprintable() and ("\r" in value or "\n" in value or "\0" in value):
-                raise UnsendableHeaderError(
-                    f"the value of header {name[:64]!r} has a line break or the like in it"
-                )
             if len(name) == _CONTENT_LENGTH_CHARACTERS and name.lower() == "content-length":
                 length = None
             head += f"{_beginning(name)}{value}\r\n"
+        lines = _OWN_LINES + len(response.headers)
+        if head.count("\n") != lines or head.count("\r") != lines or "\0" in head:
+            raise UnsendableHeaderError("the value of a header has a line break or the like in it")
         if chunked:
             head += "transfer-encoding: chunked\r\n"
         elif length is not None:
