@@ -4,11 +4,13 @@ Place in the flow: ``xgboost_serving`` builds one from the loaded booster, check
 the margins of small batches. All trees of all rows take one step down together; the leaves are added one after another
 in float32, in the booster's own order, so that the sums are the booster's to the last bit.
 
-What numpy calls cost is their number, not the few hundred values in each. So for a single row all splits of the trees' top
-levels are decided in one comparison, whether or not the row comes by, and only the rest is walked step by step.
+What numpy calls cost is their number, not the few hundred values in each. So for a few rows all splits of the trees' top
+levels are decided in one comparison, whether or not a row comes by; the answers of a tree are the bits of a number, and a table tells
+where such a number leads. Only the rest is walked step by step.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 _NODES_AT_MOST = 4_000_000
 _DEPTH_AT_MOST = 64
 _TOP_LEVELS = 4
+_TOP_NODES = 1 << _TOP_LEVELS  # one more than there are: the bits of two bytes
+_TOP_ROWS_AT_MOST = 16
 
 
 class UnsupportedTreesError(ValueError):
@@ -62,7 +66,8 @@ class TreeEnsemble:
         self._top = _Top(self._roots, self._left, min(_TOP_LEVELS, self._steps))
         self._top_feature = self._feature[self._top.nodes]
         self._top_threshold = self._threshold[self._top.nodes]
-        self._top_default_right = self._default_right[self._top.nodes]
+        self._top_threshold[~self._top.is_node] = np.nan
+        self._top_default_right = self._default_right[self._top.nodes] & self._top.is_node
 
     def _lay_out(self, tree: Mapping[str, Any], offset: int) -> int:
         left, right = tree["left_children"], tree["right_children"]
@@ -93,16 +98,16 @@ class TreeEnsemble:
         rows, width = matrix.shape
         cells = matrix.reshape(-1)
         missing = bool(np.isnan(cells.min()))  # NaN when any of them is, without an array of answers
-        if rows == 1:
-            node = self._below_top(cells, missing)
+        row_start = (np.arange(rows, dtype=np.intp) * width)[:, None] if rows > 1 else None
+        if rows <= _TOP_ROWS_AT_MOST:
+            node = self._below_top(cells, row_start, missing)
             steps = self._steps - self._top.levels
         else:
             node = np.broadcast_to(self._roots, (rows, len(self._roots)))
             steps = self._steps
-        row_start = (np.arange(rows, dtype=np.intp) * width)[:, None]
         for _ in range(steps):
             cell: NDArray[np.intp] = self._feature.take(node)
-            if rows > 1:
+            if row_start is not None:
                 cell = np.add(cell, row_start)
             value: NDArray[np.float32] = cells.take(cell)
             goes_right: NDArray[np.bool_] = np.greater_equal(value, self._threshold.take(node))
@@ -120,41 +125,52 @@ class TreeEnsemble:
             sums[:, group] = np.add.accumulate(terms, axis=1, dtype=np.float32)[:, -1]
         return sums
 
-    def _below_top(self, cells: "NDArray[np.float32]", missing: bool) -> "NDArray[np.intp]":
-        """Where a single row is in each tree below the top levels: shape (1, trees)."""
-        value: NDArray[np.float32] = cells.take(self._top_feature)
+    def _below_top(
+        self, cells: "NDArray[np.float32]", row_start: "NDArray[np.intp] | None", missing: bool
+    ) -> "NDArray[np.intp]":
+        """Where each row is in each tree below the top levels: shape (rows, trees)."""
+        cell = self._top_feature if row_start is None else np.add(self._top_feature, row_start)
+        value: NDArray[np.float32] = cells.take(cell)
         goes_right: NDArray[np.bool_] = np.greater_equal(value, self._top_threshold)
         if missing:
             goes_right |= np.logical_and(np.isnan(value), self._top_default_right)
-        return self._top.below(goes_right)[None, :]
+        return self._top.below(goes_right)
 
 
 class _Top:
-    """The first levels of all trees as complete binary trees, level by level; below a leaf stands the leaf again.
+    """The first ``levels`` of all trees as complete binary trees; below a leaf stands the leaf again.
 
-    In a level's part of ``nodes`` the places of tree t begin at t times its width, and from place p the way leads to 2p (left)
-    or 2p + 1 of the next level.
+    ``nodes`` has 16 places for each tree, level by level, ``is_node`` says which of them are used. In a level the way leads from
+    place p to 2p (left) or 2p + 1 of the next.
     """
 
     def __init__(self, roots: "NDArray[np.intp]", left: "NDArray[np.intp]", levels: int) -> None:
         self.levels = levels
-        self._first = np.arange(len(roots), dtype=np.intp)
-        at = roots
-        parts: list[NDArray[np.intp]] = []
-        self._parts: list[slice] = []
-        start = 0
-        for _ in range(levels):
-            parts.append(at)
-            self._parts.append(slice(start, start + len(at)))
-            start += len(at)
-            at = np.stack([left[at], left[at] + (left[at] != at)], axis=1).reshape(-1)
-        self.nodes = np.concatenate([*parts, roots[:0]])
-        self._below = at
+        trees = len(roots)
+        nodes = np.zeros((trees, _TOP_NODES), dtype=np.intp)
+        at = roots[:, None]
+        for level in range(levels):
+            nodes[:, (1 << level) - 1 : (2 << level) - 1] = at
+            at = np.stack([left[at], left[at] + (left[at] != at)], axis=2).reshape(trees, -1)
+        self.nodes = nodes.reshape(-1)
+        self.is_node = np.tile(np.arange(_TOP_NODES) < (1 << levels) - 1, trees)
+        self._ways = _ways(levels)
+        self._first = np.arange(trees, dtype=np.intp) << levels
+        self._below = at.reshape(-1)
 
     def below(self, goes_right: "NDArray[np.bool_]") -> "NDArray[np.intp]":
-        """The node of each tree where a row is after these levels; ``goes_right`` for each of ``nodes``."""
-        place = self._first
-        for part in self._parts:
-            right: NDArray[np.bool_] = goes_right[part].take(place)
-            place = np.add(np.add(place, place), right)
+        """The node of each tree where each row is after these levels; ``goes_right`` for each of ``nodes``."""
+        answers = np.packbits(goes_right).view("<u2")
+        place = np.add(self._ways.take(answers).reshape(-1, len(self._first)), self._first)
         return self._below.take(place)
+
+
+@cache
+def _ways(levels: int) -> "NDArray[np.uint8]":
+    """Where each number leads whose bits are the answers of a tree's top nodes, as ``packbits`` packs them."""
+    numbers = np.arange(1 << _TOP_NODES, dtype="<u2").view(np.uint8).reshape(-1, 2)
+    answers = np.unpackbits(numbers, axis=1)
+    place = np.zeros(len(answers), dtype=np.intp)
+    for level in range(levels):
+        place = 2 * place + answers[np.arange(len(answers)), (1 << level) - 1 + place]
+    return place.astype(np.uint8)
