@@ -51,6 +51,7 @@ class Wire:
         payload_hash = hashlib.sha256(self.body).hexdigest()
         if s3:
             payload_hash = signature.payload_hash or sigv4.UNSIGNED_PAYLOAD
+        sigv4.check_time(signature, now, 900)
         sigv4.verify(
             signature,
             secret,
@@ -59,8 +60,6 @@ class Wire:
             query=self.query,
             headers=self.headers,
             payload_hash=payload_hash,
-            now=now,
-            skew_s=900,
             literal_path=s3,
         )
         return signature

@@ -19,6 +19,7 @@ from bench import processes
 from botocore.config import Config
 from botocore.exceptions import ClientError
 from cli import commands
+from front.line import Line, eventually
 from front.wire_requests import Signed
 from journeys.deployed import CSV, Deployed, all_end, numbers
 from services.hosting_house import model_archive, train
@@ -49,44 +50,6 @@ def pids(server: Server) -> set[int]:
     return set(json.loads((server.data / "fronts.json").read_text()))
 
 
-class Line:
-    """One keep-alive connection; requests on it are signed with ``keys``."""
-
-    def __init__(self, server: Server, keys: Any = None) -> None:
-        self._server = server
-        self._keys = keys
-        host, _, port = server.api.removeprefix("http://").partition(":")
-        self.connection = http.client.HTTPConnection(host, int(port), timeout=20)
-        self.connection.connect()
-
-    def invocation(self, endpoint: str, **changes: Any) -> Signed:
-        CALL = {
-            "name": "sagemaker",
-            "method": "POST",
-            "target": f"/endpoints/{endpoint}/invocations",
-            "headers": {"Content-Type": "text/csv"},
-            "body": CSV.encode(),
-        }
-        return Signed(self._server, "sagemaker", keys=self._keys, **(CALL | changes))
-
-    def ask(self, request: Signed) -> tuple[int, bytes]:
-        target = request.path + (f"?{request.query}" if request.query else "")
-        self.connection.request(request.method, target, request.body, request.headers)
-        answer = self.connection.getresponse()
-        return answer.status, answer.read()
-
-    def invoke(self, endpoint: str) -> tuple[int, bytes]:
-        return self.ask(self.invocation(endpoint))
-
-    @property
-    def socket_name(self) -> Any:
-        """Who the client is; it stays the same as long as the connection does."""
-        return self.connection.sock.getsockname()
-
-    def close(self) -> None:
-        self.connection.close()
-
-
 @contextlib.contextmanager
 def stopped(pid: int) -> Iterator[None]:
     """The process gets no time at all."""
@@ -95,15 +58,6 @@ def stopped(pid: int) -> Iterator[None]:
         yield
     finally:
         os.kill(pid, signal.SIGCONT)
-
-
-def eventually(found: Callable[[], Any], within_s: float = 10.0) -> Any:
-    """What ``found`` gives as soon as that is true."""
-    deadline = time.monotonic() + within_s
-    while not (value := found()):
-        assert time.monotonic() < deadline, "it never came"
-        time.sleep(0.02)
-    return value
 
 
 def log_lines(data: Path) -> list[dict[str, Any]]:

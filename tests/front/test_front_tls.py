@@ -6,17 +6,16 @@ import http.client
 import json
 import os
 import signal
-import ssl
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from front.line import Line, eventually
 from front.wire_requests import Signed
-from journeys.deployed import CSV, Deployed, numbers
+from journeys.deployed import Deployed, numbers
 from services.identities import make_user, unique
 
 from stagedoor.http.local_ca import LOCAL_NAMES, LocalCa
@@ -38,44 +37,8 @@ def app(server: Server) -> Deployed:
     return Deployed(server, unique("front")).bucket().model().endpoint()
 
 
-class Line:
-    """One keep-alive connection over TLS."""
-
-    def __init__(self, server: Server) -> None:
-        host, _, port = server.api.removeprefix("https://").partition(":")
-        trusted = ssl.create_default_context(cafile=server.ca)
-        self._server = server
-        self.connection = http.client.HTTPSConnection(host, int(port), timeout=20, context=trusted)
-        self.connection.connect()
-
-    def ask(self, service: str, **changes: Any) -> tuple[int, bytes]:
-        request = Signed(self._server, service, **changes)
-        target = request.path + (f"?{request.query}" if request.query else "")
-        self.connection.request(request.method, target, request.body, request.headers)
-        answer = self.connection.getresponse()
-        return answer.status, answer.read()
-
-    def invoke(self, endpoint: str, **changes: Any) -> tuple[int, bytes]:
-        call = {
-            "name": "sagemaker",
-            "method": "POST",
-            "target": f"/endpoints/{endpoint}/invocations",
-            "headers": {"Content-Type": "text/csv"},
-            "body": CSV.encode(),
-        }
-        return self.ask("sagemaker", **(call | changes))
-
-
 def fronts(server: Server) -> list[int]:
     return json.loads((server.data / "fronts.json").read_text())
-
-
-def eventually(found: Callable[[], Any], within_s: float = 10.0) -> Any:
-    deadline = time.monotonic() + within_s
-    while not (value := found()):
-        assert time.monotonic() < deadline, "it never came"
-        time.sleep(0.02)
-    return value
 
 
 def test_invocations_over_tls_go_on_while_the_control_process_gets_no_time(
@@ -101,9 +64,9 @@ def test_everything_else_is_answered_on_the_same_connection(server: Server, app:
     client = line.connection.sock.getsockname()
     body = os.urandom(3_000_000)
     assert line.invoke(app.name)[0] == 200
-    assert line.ask("s3", method="PUT", target=f"/{app.name}/big", body=body)[0] == 200
-    assert line.ask("s3", target=f"/{app.name}/big") == (200, body)
-    assert line.ask("sts")[0] == 200
+    assert line.call("s3", method="PUT", target=f"/{app.name}/big", body=body)[0] == 200
+    assert line.call("s3", target=f"/{app.name}/big") == (200, body)
+    assert line.call("sts")[0] == 200
     assert line.connection.sock.getsockname() == client
     # The control process ends it behind an invocation: the next one comes to a front process again.
     assert line.invoke(app.name)[0] == 200
@@ -115,7 +78,7 @@ def test_the_clients_address_counts_and_not_the_relays(server: Server) -> None:
     def identity(address: str) -> tuple[int, bytes]:
         condition = {"IpAddress": {"aws:SourceIp": address}}
         _, keys = make_user(server, {"Action": "s3:ListAllMyBuckets", "Condition": condition})
-        return Line(server).ask("s3", keys=keys)
+        return Line(server).call("s3", keys=keys)
 
     assert identity("127.0.0.0/8")[0] == 200
     assert identity("10.0.0.0/8")[0] == 403
@@ -157,7 +120,7 @@ def test_nothing_is_left_of_connections_that_end(server: Server, app: Deployed) 
             pytest.skip("the system shows descriptors to root alone")
         return count
 
-    Line(server).ask("sts")
+    Line(server).call("sts")
     time.sleep(0.1)
     before = sockets()
     for number in range(40):
@@ -167,7 +130,7 @@ def test_nothing_is_left_of_connections_that_end(server: Server, app: Deployed) 
             line.connection.putheader("Content-Length", "1000000")
             line.connection.endheaders(b"x" * 1000)
         else:
-            assert line.ask("sts")[0] == 200
+            assert line.call("sts")[0] == 200
         line.connection.close()
     eventually(lambda: sockets() <= before + 6)
 
@@ -178,13 +141,13 @@ def test_a_wrong_beginning_is_no_harm(server: Server) -> None:
     with pytest.raises((ConnectionError, http.client.HTTPException)):
         plain.request("GET", "/_stagedoor/health")
         plain.getresponse()
-    assert Line(server).ask("sts")[0] == 200
+    assert Line(server).call("sts")[0] == 200
 
 
 def test_a_stop_finishes_what_is_relayed(stagedoor_server: Callable[..., Server]) -> None:
     server = stagedoor_server(None, "--fronts", "2", "--tls", "self-signed")
     bucket, first = unique("ends"), Line(server)
-    assert first.ask("s3", method="PUT", target=f"/{bucket}")[0] == 200
+    assert first.call("s3", method="PUT", target=f"/{bucket}")[0] == 200
     first.connection.close()
     begun, statuses = threading.Event(), list[int]()
 
@@ -227,6 +190,6 @@ def test_a_certificate_of_ones_own(
     both.write_bytes(ca._new_leaf(LOCAL_NAMES))
     own = stagedoor_server(None, "--fronts", "1", "--tls-cert", str(both), "--tls-key", str(both))
     own.ca = server.ca
-    assert Line(own).ask("sts")[0] == 200
+    assert Line(own).call("sts")[0] == 200
     status, body = Line(own).invoke("nobody")
     assert (status, b"not found" in body) == (400, True)

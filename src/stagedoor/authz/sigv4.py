@@ -1,6 +1,6 @@
 """AWS Signature Version 4, the server's side: read a signature, say whether it is right. No I/O, no keys of its own.
 
-Place in the flow: ``front.authenticate`` parses with ``parse``, looks up the secret of the access key, and calls
+Place in the flow: ``front.authenticate`` parses with ``parse``, asks ``check_time``, looks up the secret of the access key, and calls
 ``verify``. What goes wrong is a ``SignatureError`` with a ``Reason``; front turns the reason into the error code that
 the called service uses for it.
 
@@ -417,33 +417,15 @@ def verify(
     query: str,
     headers: Mapping[str, str],
     payload_hash: str,
-    now: float,
-    skew_s: float,
     literal_path: bool = False,
 ) -> None:
-    """SignatureError unless ``signature`` is current and right for exactly this request.
+    """SignatureError unless ``signature`` is right for exactly this request; ``check_time`` says whether it is current.
 
     ``path`` and ``query`` are as they came in; ``headers`` has lower-case names and repeated values joined by ``,``;
     ``payload_hash`` is the lower-case hex digest of the body or one of the words that S3 knows. ``literal_path`` is
     for S3: the path is not normalised and encoded once, every header that begins with ``x-amz-`` must be signed, and
     the session token of a presigned request must be.
     """
-    check_time(signature, now, skew_s)
-    check_signature(signature, secret, method, path, query, headers, payload_hash, literal_path=literal_path)
-
-
-def check_signature(
-    signature: Signature,
-    secret: str,
-    method: str,
-    path: str,
-    query: str,
-    headers: Mapping[str, str],
-    payload_hash: str,
-    *,
-    literal_path: bool = False,
-) -> None:
-    """As ``verify`` for a signature whose time has been checked."""
     signed = signature.signed_headers
     if "host" not in signed:
         raise SignatureError(

@@ -2,7 +2,7 @@
 
 Place in the flow: ``front.listener`` takes them for what ``front.invocation_lane`` knows; so does every front process. The same steps as for
 any operation, without looking anything up in the service's model, and without a task: an invocation whose body has arrived goes to its
-worker within the turn of the loop that read it, and its answer goes out in the turn that brought it.
+worker within the turn of the loop that read it.
 """
 
 from functools import cache, partial

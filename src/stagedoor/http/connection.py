@@ -10,19 +10,17 @@ itself ever disagree about where a request ends.
 import asyncio
 import contextlib
 import logging
-import re
-import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from email.utils import formatdate
-from functools import lru_cache, partial
-from http import HTTPStatus
+from functools import partial
 from typing import Any, Protocol
 
 import httptools
 
+from stagedoor.http import head
 from stagedoor.http.body import BodyLostError, StreamBody
+from stagedoor.http.head import RefusedHeadError, UnsendableHeaderError
 from stagedoor.http.message import Answering, FileSlice, Pending, Request, Response, TlsFromHere, answer_of
 
 log = logging.getLogger(__name__)
@@ -35,13 +33,8 @@ LINGER_S = 2.0
 LINGER_MAX_BYTES = 16 * 1024 * 1024
 FILE_CHUNK_BYTES = 1024 * 1024
 DISCARD_MAX_BYTES = 1024 * 1024
-_CONTENT_LENGTH_CHARACTERS = len("content-length")
 _BODYLESS = frozenset({204, 304})
-_STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
-
-
 _FAILED = Response(500, (("content-type", "text/plain"),), b"internal error", close=True)
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,115 +53,6 @@ class Limits:
     idle_timeout_s: float = 120.0
     write_stall_timeout_s: float = 120.0
     tls_handshake_timeout_s: float = 10.0
-
-
-class _Refused(Exception):
-    """The head breaks a limit or a rule: answer ``status`` and close."""
-
-    def __init__(self, status: int, reason: str) -> None:
-        super().__init__(reason)
-        self.status = status
-        self.reason = reason
-
-
-class UnsendableHeaderError(ValueError):
-    """A header of an answer would end its line early: nothing of the answer is sent."""
-
-
-class _Date:
-    """The Date header, made once a second."""
-
-    def __init__(self) -> None:
-        self._second = 0
-        self._line = ""
-
-    def line(self) -> str:
-        now = int(time.time())
-        if now != self._second:
-            self._second = now
-            self._line = f"date: {formatdate(now, usegmt=True)}\r\nserver: stagedoor\r\n"
-        return self._line
-
-
-_date = _Date()
-
-
-def _joined(headers: list[tuple[str, str]]) -> dict[str, str]:
-    """Headers by name; the values of one that is repeated, joined by commas."""
-    header: dict[str, str] = {}
-    for name, value in headers:
-        if name == "host" and name in header:
-            raise _Refused(400, "two Host headers")
-        header[name] = f"{header[name]},{value}" if name in header else value
-    return header
-
-
-def _check_framing(version: str, header: dict[str, str]) -> bool:
-    """Whether the body is chunked. Refused is whatever another reader might take to end elsewhere."""
-    if version not in ("1.0", "1.1"):
-        raise _Refused(505, "this server speaks HTTP/1.1")
-    if version == "1.1" and "host" not in header:
-        raise _Refused(400, "the Host header is missing")
-    coding = header.get("transfer-encoding")
-    if coding is None:
-        return False
-    if "content-length" in header:
-        raise _Refused(400, "both Content-Length and Transfer-Encoding")
-    if version == "1.0" or coding.lower() != "chunked":
-        raise _Refused(400, "the only Transfer-Encoding here is chunked, in HTTP/1.1")
-    return True
-
-
-def _split_target(method: str, target: str, host: str) -> tuple[str, str]:
-    """Path and query of a request's target, nothing decoded."""
-    if method == "CONNECT":
-        return target, ""
-    if "#" in target:
-        raise _Refused(400, "the request's target has a fragment")
-    if target.startswith(("http://", "https://")):
-        # Absolute form, as a client sends it through a proxy.
-        authority, slash, rest = target.partition("://")[2].partition("/")
-        if authority.lower() != host.lower():
-            raise _Refused(400, "the request's target and its Host header name two hosts")
-        target = slash + rest or "/"
-    elif not target.startswith("/") and target != "*":
-        raise _Refused(400, "the request's target is no path")
-    path, _, query = target.partition("?")
-    return path, query
-
-
-_FEW = 32  # headers: a head with fewer is looked at closer only if it may be too long
-_OWN_LINES = 3  # of every head: status, date, server
-_SHORT = 256
-# Clients ask for the same few targets again and again.
-_split_short = lru_cache(1024)(_split_target)
-
-
-def _decoded(raw: list[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
-    """Headers with lower-case names, without white space around their values."""
-    if not raw:
-        return []
-    names, values = zip(*raw, strict=True)
-    # One step for all of them; the parser lets no line break through.
-    together = b"\n".join(values).decode("latin-1")
-    texts = together.split("\n")
-    if "\t" in together or " \n" in together or "\n " in together or together != together.strip(" "):
-        texts = [text.strip(" \t") for text in texts]
-    return list(zip(_lower(names), texts, strict=True))
-
-
-@lru_cache(1024)
-def _lower(names: tuple[bytes, ...]) -> tuple[str, ...]:
-    """Headers' names in lower case. A client sends the same ones again and again, hence the cache."""
-    return tuple(name.decode("latin-1").lower() for name in names)
-
-
-@lru_cache(1024)
-def _beginning(name: str) -> str:
-    """The beginning of an answer's header line. UnsendableHeaderError for a name that is none."""
-    if _TOKEN.fullmatch(name) is None:
-        raise UnsendableHeaderError(f"{name[:64]!r} is no name of a header")
-    return f"{name}: "
 
 
 class Acceptor(Protocol):
@@ -278,8 +162,8 @@ class Connection(asyncio.Protocol):
             else:
                 self._unparsed_bytes = 0
             if self._unparsed_bytes > self._limits.head_bytes + self._limits.target_bytes:
-                raise _Refused(431, "the request's head is too large")
-        except _Refused as refused:
+                raise RefusedHeadError(431, "the request's head is too large")
+        except RefusedHeadError as refused:
             self._refuse(refused.status, refused.reason)
         except httptools.HttpParserUpgrade as upgrade:
             if self._parser.get_method() != b"CONNECT":
@@ -291,7 +175,7 @@ class Connection(asyncio.Protocol):
         except httptools.HttpParserError as error:
             # What a callback raised arrives as the cause of httptools' own error.
             cause = error.__context__
-            if isinstance(cause, _Refused):
+            if isinstance(cause, RefusedHeadError):
                 self._refuse(cause.status, cause.reason)
             else:
                 self._refuse(400, "this is not a well-formed request")
@@ -325,7 +209,7 @@ class Connection(asyncio.Protocol):
     def on_url(self, url: bytes) -> None:
         self._target += url
         if len(self._target) > self._limits.target_bytes:
-            raise _Refused(414, "the request's target is too long")
+            raise RefusedHeadError(414, "the request's target is too long")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._body is None:
@@ -337,20 +221,14 @@ class Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         parser, raw = self._parser, self._raw_headers
-        if len(raw) > _FEW or self._unparsed_bytes + self._feeding_bytes > self._limits.head_bytes:
-            self._check_size(raw)
-        headers = _decoded(raw)
+        limits = self._limits
+        if len(raw) > limits.head_count or self._unparsed_bytes + self._feeding_bytes > limits.head_bytes:
+            self._check_size(raw)  # shorter input cannot hold too long ones
         method = parser.get_method().decode("latin-1")
         version = parser.get_http_version()
-        header = dict(headers)
-        if len(header) != len(headers):
-            header = _joined(headers)
-        chunked = False
-        if version != "1.1" or "transfer-encoding" in header or "host" not in header:
-            chunked = _check_framing(version, header)
-        target = self._target.decode("latin-1")
-        split = _split_short if len(target) <= _SHORT else _split_target
-        path, query = split(method, target, header.get("host", ""))
+        headers, header = head.headers(raw)
+        chunked = head.is_chunked(version, header)
+        path, query = head.path_and_query(method, self._target.decode("latin-1"), header.get("host", ""))
         body = StreamBody(
             None if chunked else int(header.get("content-length", "0")),
             self._pause_reading,
@@ -366,13 +244,13 @@ class Connection(asyncio.Protocol):
         self._window_bytes = 0
         self._queue.append((request, body, parser.should_keep_alive() and method != "CONNECT"))
         if len(self._queue) > PIPELINE_MAX:
-            raise _Refused(400, "too many pipelined requests")
+            raise RefusedHeadError(400, "too many pipelined requests")
 
     def _check_size(self, raw: list[tuple[bytes, bytes]]) -> None:
-        """Refused (431) for too many headers or too long ones."""
+        """RefusedHeadError (431) for too many headers or too long ones."""
         size_bytes = sum([len(name) + len(value) + 4 for name, value in raw])
         if len(raw) > self._limits.head_count or size_bytes > self._limits.head_bytes:
-            raise _Refused(431, "the request's head is too large")
+            raise RefusedHeadError(431, "the request's head is too large")
 
     def on_body(self, data: bytes) -> None:
         self._window_bytes += len(data)
@@ -523,7 +401,7 @@ class Connection(asyncio.Protocol):
                 # TLS that began before it was agreed to could not be handed on whole.
                 self._transport.abort()
                 return
-            self._transport.write(self._head(response, None, chunked=False, close=False))
+            self._transport.write(head.of_response(response, None, chunked=False, close=False))
             if isinstance(switch, TlsFromHere):
                 await self._server.begin_tls(self._transport, switch)
             elif switch is not None:
@@ -536,28 +414,11 @@ class Connection(asyncio.Protocol):
     def _continue(self) -> None:
         self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
-    def _head(self, response: Response, length: int | None, chunked: bool, close: bool) -> bytes:
-        head = _STATUS_LINES.get(response.status) or f"HTTP/1.1 {response.status} Unknown\r\n"
-        head += _date.line()
-        for name, value in response.headers:
-            if len(name) == _CONTENT_LENGTH_CHARACTERS and name.lower() == "content-length":
-                length = None
-            head += f"{_beginning(name)}{value}\r\n"
-        lines = _OWN_LINES + len(response.headers)
-        if head.count("\n") != lines or head.count("\r") != lines or "\0" in head:
-            raise UnsendableHeaderError("the value of a header has a line break or the like in it")
-        if chunked:
-            head += "transfer-encoding: chunked\r\n"
-        elif length is not None:
-            head += f"content-length: {length}\r\n"
-        head += "connection: close\r\n\r\n" if close else "\r\n"
-        return head.encode("latin-1", "replace")
-
     def _whole(self, request: Request, response: Response, body: bytes, close: bool) -> bytes:
         if response.status in _BODYLESS:
-            return self._head(response, None, chunked=False, close=close)
-        head = self._head(response, len(body), chunked=False, close=close)
-        return head if request.method == "HEAD" else head + body
+            return head.of_response(response, None, chunked=False, close=close)
+        beginning = head.of_response(response, len(body), chunked=False, close=close)
+        return beginning if request.method == "HEAD" else beginning + body
 
     async def _write(self, request: Request, response: Response, close: bool) -> None:
         body = response.body
@@ -568,12 +429,14 @@ class Connection(asyncio.Protocol):
                 await self._drain()
             return
         if isinstance(body, FileSlice):
-            self._transport.write(self._head(response, body.length, chunked=False, close=close))
+            self._transport.write(head.of_response(response, body.length, chunked=False, close=close))
             if not bodyless:
                 await self._write_file(body)
             return
         announced = any(name.lower() == "content-length" for name, _ in response.headers)
-        self._transport.write(self._head(response, None, chunked=not announced and not bodyless, close=close))
+        self._transport.write(
+            head.of_response(response, None, chunked=not announced and not bodyless, close=close)
+        )
         if bodyless:
             return
         async for chunk in body:
@@ -616,8 +479,8 @@ class Connection(asyncio.Protocol):
             self._body.lose()
         if self._current is None:
             response = Response(status, (("content-type", "text/plain"), *headers))
-            head = self._head(response, len(reason), chunked=False, close=True)
-            self._transport.write(head + reason.encode())
+            beginning = head.of_response(response, len(reason), chunked=False, close=True)
+            self._transport.write(beginning + reason.encode())
             self._end(read_all=False)
         else:
             self._current.cancel()

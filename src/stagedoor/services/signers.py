@@ -83,14 +83,14 @@ def _check(
 ) -> None:
     if s3:  # ``claim`` has checked it for the others
         sigv4.check_time(claimed.signature, now, house.settings.clock_skew_s)
-    sigv4.check_signature(
+    sigv4.verify(
         claimed.signature,
         claimed.secret,
-        request.method,
-        request.path,
-        request.query,
-        request.header,
-        payload_hash,
+        method=request.method,
+        path=request.path,
+        query=request.query,
+        headers=request.header,
+        payload_hash=payload_hash,
         literal_path=s3,
     )
 

@@ -190,6 +190,7 @@ class EndpointRoutes:
         return None if channel is None else Choice(variant.name, channel)
 
     def _least_busy(self, channels: tuple[WorkerChannel, ...]) -> WorkerChannel | None:
+        # One that is idle is what nearly every endpoint has, and what the search below would find.
         if len(channels) == 1 and not channels[0].is_closed and not channels[0].in_flight:
             return channels[0]
         best: WorkerChannel | None = None
