@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable
+from typing import Protocol
 
 from stagedoor.http.message import BodyTooLargeError
 
@@ -14,41 +15,36 @@ class BodyLostError(Exception):
     """The connection ended before the body did: nothing of it may be taken for whole."""
 
 
+class Source(Protocol):
+    """Where a body comes from: the connection."""
+
+    def pause_reading(self) -> None:
+        """Send no more for a while. Calls add up."""
+        ...
+
+    def resume_reading(self) -> None:
+        """Go on."""
+        ...
+
+
 class StreamBody:
     """The body of one request, with back-pressure: the socket is paused while more than a little waits here.
 
     ``on_first_read`` runs before the first byte is waited for (it answers ``Expect: 100-continue``).
     """
 
-    __slots__ = (
-        "_arrived",
-        "_chunks",
-        "_lost",
-        "_on_first_read",
-        "_pause",
-        "_paused",
-        "_resume",
-        "complete",
-        "content_length",
-        "waiting_bytes",
-    )
+    complete = False
+    waiting_bytes = 0
+    _arrived: "asyncio.Future[None] | None" = None
+    _lost = False
+    _paused = False
 
     def __init__(
-        self,
-        content_length: int | None,
-        pause: Callable[[], None],
-        resume: Callable[[], None],
-        on_first_read: Callable[[], None] | None,
+        self, content_length: int | None, source: Source, on_first_read: Callable[[], None] | None
     ) -> None:
         self.content_length = content_length
-        self.complete = False
-        self.waiting_bytes = 0
         self._chunks: deque[bytes] = deque()
-        self._arrived: asyncio.Future[None] | None = None
-        self._lost = False
-        self._paused = False
-        self._pause = pause
-        self._resume = resume
+        self._source = source
         self._on_first_read = on_first_read
 
     # Fed by the connection.
@@ -59,7 +55,7 @@ class StreamBody:
         self.waiting_bytes += len(data)
         if self.waiting_bytes > HIGH_WATER_BYTES and not self._paused:
             self._paused = True
-            self._pause()
+            self._source.pause_reading()
         if self._arrived is not None:
             self._notify()
 
@@ -129,7 +125,7 @@ class StreamBody:
         self.waiting_bytes -= size_bytes
         if self._paused and self.waiting_bytes < LOW_WATER_BYTES:
             self._paused = False
-            self._resume()
+            self._source.resume_reading()
 
     def discard(self) -> None:
         """Drop what waits; what still comes is dropped by the connection."""

@@ -170,7 +170,7 @@ class Connection(asyncio.Protocol):
                 self._refuse(501, "protocol upgrades are not supported")
                 return
             self._read_too_far = data[int(upgrade.args[0]) :]
-            self._pause_reading()
+            self.pause_reading()
             self._next()
         except httptools.HttpParserError as error:
             # What a callback raised arrives as the cause of httptools' own error.
@@ -224,18 +224,15 @@ class Connection(asyncio.Protocol):
         limits = self._limits
         if len(raw) > limits.head_count or self._unparsed_bytes + self._feeding_bytes > limits.head_bytes:
             self._check_size(raw)  # shorter input cannot hold too long ones
-        method = parser.get_method().decode("latin-1")
         version = parser.get_http_version()
         headers, header = head.headers(raw)
         chunked = head.is_chunked(version, header)
-        path, query = head.path_and_query(method, self._target.decode("latin-1"), header.get("host", ""))
+        method, path, query = head.request_line(parser.get_method(), self._target, header.get("host", ""))
+        waits = "expect" in header and version == "1.1" and header["expect"].lower() == "100-continue"
         body = StreamBody(
             None if chunked else int(header.get("content-length", "0")),
-            self._pause_reading,
-            self._resume_reading,
-            self._continue
-            if "expect" in header and version == "1.1" and header["expect"].lower() == "100-continue"
-            else None,
+            self,
+            self._continue if waits else None,
         )
         request = Request(method, path, query, headers, header, body, self._peer_host, self._scheme, raw)
         self._body = body
@@ -254,12 +251,14 @@ class Connection(asyncio.Protocol):
 
     def on_body(self, data: bytes) -> None:
         self._window_bytes += len(data)
-        if self._body is not None:
-            self._body.feed(data)
+        body = self._body
+        if body is not None:
+            body.feed(data)
 
     def on_message_complete(self) -> None:
-        if self._body is not None:
-            self._body.finish()
+        body = self._body
+        if body is not None:
+            body.finish()
             self._body = None
 
     # One request after the other.
@@ -502,11 +501,13 @@ class Connection(asyncio.Protocol):
 
     # Flow control and time.
 
-    def _pause_reading(self) -> None:
+    def pause_reading(self) -> None:
+        """Read no more from the socket until as many ``resume_reading`` have come."""
         self._reading_paused += 1
         self._transport.pause_reading()
 
-    def _resume_reading(self) -> None:
+    def resume_reading(self) -> None:
+        """Read on, when nobody else has paused."""
         self._reading_paused -= 1
         if not self._reading_paused and not self._closing:
             self._transport.resume_reading()

@@ -6,19 +6,19 @@ is refused.
 
 import re
 import time
+from collections.abc import Callable
 from email.utils import formatdate
-from functools import lru_cache
 from http import HTTPStatus
+from typing import TypeVar
 
 from stagedoor.http.message import Response
 
 RawHeaders = list[tuple[bytes, bytes]]
 """Names and values as they came."""
 
-# Of these a client repeats the same few, hence the caches; longer text is not kept.
-_SHORT = 512
-_OWN_LINES = 3  # of every answer's head: status, date, server
-_CONTENT_LENGTH_CHARACTERS = len("content-length")
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
@@ -36,15 +36,43 @@ class UnsendableHeaderError(ValueError):
     """A header of an answer would end its line early: nothing of the answer is sent."""
 
 
+class _Memory(dict[Key, Value]):
+    """What was made of keys that came before: clients repeat the same few. Long ones are made anew each time."""
+
+    _LENGTH_AT_MOST = 512
+    _COUNT_AT_MOST = 1024
+
+    def __init__(self, make: Callable[[Key], Value], length: Callable[[Key], int]) -> None:
+        super().__init__()
+        self._make = make
+        self._length = length
+
+    def __missing__(self, key: Key) -> Value:
+        made = self._make(key)
+        if self._length(key) <= self._LENGTH_AT_MOST:
+            if len(self) >= self._COUNT_AT_MOST:
+                self.clear()
+            self[key] = made
+        return made
+
+
 # Requests.
 
 
 def headers(raw: RawHeaders) -> tuple[list[tuple[str, str]], dict[str, str]]:
     """Headers with lower-case names, without white space around their values; and by name, the values of a repeated one joined by commas.
 
-    RefusedHeadError for two hosts.
+    ``raw`` is what llhttp lets through: no value begins with white space or has a line break in it. RefusedHeadError for two hosts.
     """
-    found = _decoded(raw)
+    if not raw:
+        return [], {}
+    names, values = zip(*raw, strict=True)
+    # One step for all of them.
+    together = b"\n".join(values).decode("latin-1")
+    texts = together.split("\n")
+    if " \n" in together or "\t" in together or together[-1:] == " ":
+        texts = [text.rstrip(" \t") for text in texts]
+    found = list(zip(_lower[names], texts, strict=True))
     header = dict(found)
     return found, header if len(header) == len(found) else _joined(found)
 
@@ -58,28 +86,17 @@ def _joined(headers: list[tuple[str, str]]) -> dict[str, str]:
     return header
 
 
-def _decoded(raw: RawHeaders) -> list[tuple[str, str]]:
-    if not raw:
-        return []
-    names, values = zip(*raw, strict=True)
-    # One step for all of them; the parser lets no line break through.
-    together = b"\n".join(values).decode("latin-1")
-    texts = together.split("\n")
-    if "\t" in together or " \n" in together or "\n " in together or together != together.strip(" "):
-        texts = [text.strip(" \t") for text in texts]
-    lower = _lower_again if sum(map(len, names)) <= _SHORT else _lower
-    return list(zip(lower(names), texts, strict=True))
+def _lower_names(names: tuple[bytes, ...]) -> tuple[str, ...]:
+    return tuple([name.decode("latin-1").lower() for name in names])
 
 
-def _lower(names: tuple[bytes, ...]) -> tuple[str, ...]:
-    return tuple(name.decode("latin-1").lower() for name in names)
-
-
-_lower_again = lru_cache(1024)(_lower)
+_lower = _Memory(_lower_names, lambda names: sum(map(len, names)))
 
 
 def is_chunked(version: str, header: dict[str, str]) -> bool:
     """Whether the body is chunked. RefusedHeadError for whatever another reader might take to end elsewhere."""
+    if version == "1.1" and "host" in header and "transfer-encoding" not in header:
+        return False
     if version not in ("1.0", "1.1"):
         raise RefusedHeadError(505, "this server speaks HTTP/1.1")
     if version == "1.1" and "host" not in header:
@@ -94,48 +111,48 @@ def is_chunked(version: str, header: dict[str, str]) -> bool:
     return True
 
 
-def path_and_query(method: str, target: str, host: str) -> tuple[str, str]:
-    """Of a request's target, nothing decoded. RefusedHeadError for what is no path."""
-    split = _split_again if len(target) + len(host) <= _SHORT else _split
-    return split(method, target, host)
+def request_line(method: bytes, target: bytes, host: str) -> tuple[str, str, str]:
+    """Method, path and query; nothing is percent-decoded. RefusedHeadError for a target that is no path."""
+    return _request_lines[method, target, host]
 
 
-def _split(method: str, target: str, host: str) -> tuple[str, str]:
+def _request_line(parts: tuple[bytes, bytes, str]) -> tuple[str, str, str]:
+    method, target = [part.decode("latin-1") for part in parts[:2]]
     if method == "CONNECT":
-        return target, ""
+        return method, target, ""
     if "#" in target:
         raise RefusedHeadError(400, "the request's target has a fragment")
     if target.startswith(("http://", "https://")):
         # Absolute form, as a client sends it through a proxy.
         authority, slash, rest = target.partition("://")[2].partition("/")
-        if authority.lower() != host.lower():
+        if authority.lower() != parts[2].lower():
             raise RefusedHeadError(400, "the request's target and its Host header name two hosts")
         target = slash + rest or "/"
     elif not target.startswith("/") and target != "*":
         raise RefusedHeadError(400, "the request's target is no path")
     path, _, query = target.partition("?")
-    return path, query
+    return method, path, query
 
 
-_split_again = lru_cache(1024)(_split)
+_request_lines = _Memory(_request_line, lambda parts: sum(map(len, parts)))
 
 
 # Answers.
 
 
 class _Date:
-    """The Date header, made once a second."""
+    """The headers of every answer, made once a second."""
 
     def __init__(self) -> None:
         self._second = 0
-        self._line = ""
+        self._lines = ""
 
-    def line(self) -> str:
+    def lines(self) -> str:
         now = int(time.time())
         if now != self._second:
             self._second = now
-            self._line = f"date: {formatdate(now, usegmt=True)}\r\nserver: stagedoor\r\n"
-        return self._line
+            self._lines = f"date: {formatdate(now, usegmt=True)}\r\nserver: stagedoor\r\n"
+        return self._lines
 
 
 _date = _Date()
@@ -143,26 +160,33 @@ _date = _Date()
 
 def of_response(response: Response, length: int | None, *, chunked: bool, close: bool) -> bytes:
     """All before the body. ``length`` is its Content-Length unless a header says one. UnsendableHeaderError."""
-    head = _STATUS_LINES.get(response.status) or f"HTTP/1.1 {response.status} Unknown\r\n"
-    head += _date.line()
-    for name, value in response.headers:
-        if len(name) == _CONTENT_LENGTH_CHARACTERS and name.lower() == "content-length":
-            length = None
-        head += f"{_beginning(name)}{value}\r\n"
-    lines = _OWN_LINES + len(response.headers)
+    names, values = zip(*response.headers, strict=True) if response.headers else ((), ())
+    template, says_length = _templates[response.status, names]
+    head = template % values
+    lines = 1 + len(names)
     if head.count("\n") != lines or head.count("\r") != lines or "\0" in head:
         raise UnsendableHeaderError("the value of a header has a line break or the like in it")
     if chunked:
-        head += "transfer-encoding: chunked\r\n"
-    elif length is not None:
-        head += f"content-length: {length}\r\n"
-    head += "connection: close\r\n\r\n" if close else "\r\n"
-    return head.encode("latin-1", "replace")
+        ending = "transfer-encoding: chunked\r\n"
+    else:
+        ending = "" if length is None or says_length else f"content-length: {length}\r\n"
+    if close:
+        ending += "connection: close\r\n"
+    return f"{head}{_date.lines()}{ending}\r\n".encode("latin-1", "replace")
 
 
-@lru_cache(1024)
-def _beginning(name: str) -> str:
-    """The beginning of a header line. UnsendableHeaderError for a name that is none."""
-    if _TOKEN.fullmatch(name) is None:
-        raise UnsendableHeaderError(f"{name[:64]!r} is no name of a header")
-    return f"{name}: "
+def _template(kind: tuple[int, tuple[str, ...]]) -> tuple[str, bool]:
+    """The status line and the lines of headers with these names, ``%s`` for values; whether they say a Content-Length.
+
+    UnsendableHeaderError for a name that is none.
+    """
+    status, names = kind
+    for name in names:
+        if _TOKEN.fullmatch(name) is None:
+            raise UnsendableHeaderError(f"{name[:64]!r} is no name of a header")
+    first = _STATUS_LINES.get(status) or f"HTTP/1.1 {status} Unknown\r\n"
+    lines = [f"{name.replace('%', '%%')}: %s\r\n" for name in names]
+    return first + "".join(lines), any(name.lower() == "content-length" for name in names)
+
+
+_templates = _Memory(_template, lambda kind: sum(map(len, kind[1])))

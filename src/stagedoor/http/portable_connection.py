@@ -92,7 +92,7 @@ class PortableConnection(Connection):
         self._closing = True
         self._leaves_until_s = self._loop.time() + _FLUSH_PATIENCE_S
         self._queue.clear()
-        self._pause_reading()
+        self.pause_reading()
         self._go()
 
     def _go(self) -> None:
