@@ -20,8 +20,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from operator import itemgetter
-from typing import Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 from urllib.parse import quote, quote_from_bytes, unquote
+
+if TYPE_CHECKING:
+    from _hashlib import HASH
 
 ALGORITHM: Final = "AWS4-HMAC-SHA256"
 TERMINATOR: Final = "aws4_request"
@@ -39,7 +42,8 @@ _QUERY_PARAMETERS: Final = (
 _PLAIN_PATH: Final = re.compile(r"[A-Za-z0-9\-._~/]*").fullmatch
 _ESCAPED_PATH: Final = re.compile(r"[A-Za-z0-9\-._~/%]*").fullmatch
 _PLAIN_QUERY: Final = re.compile(r"(?:[A-Za-z0-9\-._~=&]|%[0-9A-F]{2})*").fullmatch
-_HEX_64: Final = re.compile(r"[0-9a-f]{64}").fullmatch
+_HEX_LENGTH: Final = 64
+_HMAC_BLOCK_BYTES: Final = 64
 _AMZ_DATE: Final = re.compile(r"\d{8}T\d{6}Z").fullmatch
 
 
@@ -151,11 +155,11 @@ def parse(headers: Mapping[str, str], query: str) -> Signature:
             "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string "
             "parameter or the Authorization header should be specified",
         )
-    before, found, signature = authorization.rpartition("Signature=")
-    if found and _HEX_64(signature):
+    before, found, stated = authorization.rpartition("Signature=")
+    if found and len(stated) == _HEX_LENGTH and stated.isalnum():
         head = _parse_head(before)
     else:
-        head, signature = _parse_any_order(authorization)
+        head, stated = _parse_any_order(authorization)
     amz_date = headers.get("x-amz-date")
     if amz_date is None or not _AMZ_DATE(amz_date):
         amz_date = _date_of(headers, authorization)
@@ -163,7 +167,7 @@ def parse(headers: Mapping[str, str], query: str) -> Signature:
         head.access_key_id,
         head.scope,
         head.signed_headers,
-        signature,
+        stated,
         amz_date,
         False,
         None,
@@ -394,7 +398,6 @@ def _iso(moment_s: float) -> str:
 # --- Checking a signature ---------------------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=4096)
 def signing_key(secret: str, scope: Scope) -> bytes:
     """The key that a secret gives for one day, region and service."""
     key = f"AWS4{secret}".encode()
@@ -403,9 +406,26 @@ def signing_key(secret: str, scope: Scope) -> bytes:
     return key
 
 
-@lru_cache(maxsize=1024)
-def _scope_text(scope: Scope) -> str:
-    return str(scope)
+class _Signer(NamedTuple):
+    """A signing key ready to sign: HMAC's two hashes with the key in them already, and the scope as strings to sign name it."""
+
+    inner: "HASH"
+    outer: "HASH"
+    scope: str
+
+    def sign(self, to_sign: str) -> str:
+        """The signature, in hex."""
+        inner, outer = self.inner.copy(), self.outer.copy()
+        inner.update(to_sign.encode("utf-8", "surrogateescape"))
+        outer.update(inner.digest())
+        return outer.hexdigest()
+
+
+@lru_cache(maxsize=4096)
+def _signer(secret: str, scope: Scope) -> _Signer:
+    key = signing_key(secret, scope).ljust(_HMAC_BLOCK_BYTES, b"\0")
+    inner, outer = (hashlib.sha256(bytes([byte ^ pad for byte in key])) for pad in (0x36, 0x5C))
+    return _Signer(inner, outer, str(scope))
 
 
 def verify(
@@ -436,18 +456,16 @@ def verify(
         )
     if literal_path:
         _require_signed(headers, signature)
-    tail = _canonical_headers(headers, signed) + payload_hash
-    key, scope = signing_key(secret, signature.scope), _scope_text(signature.scope)
-    stated = signature.signature.encode("utf-8", "replace")
+    headers_and_payload = f"{_canonical_headers(headers, signed)}{payload_hash}"
+    signer = _signer(secret, signature.scope)
+    stated = signature.signature
     to_sign = ""
-    for uri in _canonical_paths(path, literal_path=literal_path):
-        for canonical_query in _canonical_queries(query, signature.presigned, strict_token=literal_path):
-            canonical = f"{method}\n{uri}\n{canonical_query}\n{tail}"
-            digest = hashlib.sha256(_as_bytes(canonical)).hexdigest()
-            to_sign = f"{ALGORITHM}\n{signature.amz_date}\n{scope}\n{digest}"
-            expected = hmac.digest(key, to_sign.encode("utf-8", "surrogateescape"), "sha256").hex()
-            if hmac.compare_digest(expected.encode(), stated):
-                return
+    for path_and_query in _canonical_paths_and_queries(path, query, signature.presigned, literal_path):
+        canonical = f"{method}\n{path_and_query}\n{headers_and_payload}"
+        digest = hashlib.sha256(_as_bytes(canonical)).hexdigest()
+        to_sign = f"{ALGORITHM}\n{signature.amz_date}\n{signer.scope}\n{digest}"
+        if stated.isascii() and hmac.compare_digest(signer.sign(to_sign), stated):
+            return
     raise SignatureError(
         Reason.MISMATCH,
         "The request signature we calculated does not match the signature you provided. Check your AWS Secret "
@@ -484,17 +502,9 @@ def _canonical_headers(headers: Mapping[str, str], signed: tuple[str, ...]) -> s
         values = all_of(headers)
     except KeyError:
         values = tuple([headers.get(name, "") for name in signed])
+    # Nearly always there is nothing to do, which one look at all of them tells.
     together = "\n".join(values)
-    # Nearly always there is nothing to do, which one look at all of them tells: a space at an end stands by a line's end.
-    if (
-        "  " in together
-        or "\t" in together
-        or "\n " in together
-        or " \n" in together
-        or together[:1] == " "
-        or together[-1:] == " "
-        or together.count("\n") >= len(values)
-    ):
+    if " " in together or "\t" in together or together.count("\n") >= len(values):
         values = tuple([_trimmed(value) for value in values])
     return template % values
 
@@ -516,8 +526,23 @@ def _trimmed(value: str) -> str:
     return value
 
 
+def _canonical_paths_and_queries(path: str, query: str, presigned: bool, literal_path: bool) -> Iterable[str]:
+    """Every form that a client may have signed: path, line break, query."""
+    if not query:
+        return _canonical_paths_alone(path, literal_path)
+    return (
+        f"{canonical_path}\n{canonical_query}"
+        for canonical_path in _canonical_paths(path, literal_path)
+        for canonical_query in _reordered_queries(query, presigned, strict_token=literal_path)
+    )
+
+
 @lru_cache(maxsize=256)
-def _canonical_paths(path: str, *, literal_path: bool) -> tuple[str, ...]:
+def _canonical_paths_alone(path: str, literal_path: bool) -> tuple[str, ...]:
+    return tuple([f"{canonical}\n" for canonical in _canonical_paths(path, literal_path)])
+
+
+def _canonical_paths(path: str, literal_path: bool) -> tuple[str, ...]:
     if literal_path:
         if _ESCAPED_PATH(path):
             return (path or "/",)
@@ -545,10 +570,6 @@ def _query_pairs(query: str) -> Iterator[tuple[str, str]]:
     for pair in query.split("&"):
         name, _, value = pair.partition("=")
         yield name, value
-
-
-def _canonical_queries(query: str, presigned: bool, *, strict_token: bool) -> Iterable[str]:
-    return _reordered_queries(query, presigned, strict_token=strict_token) if query else ("",)
 
 
 def _reordered_queries(query: str, presigned: bool, *, strict_token: bool) -> Iterator[str]:

@@ -48,10 +48,7 @@ class Authenticated(NamedTuple):
     caller: Caller
     region: str
     body: bytes | VerifiedBody
-    peer_host: str = ""
-    scheme: str = "http"
-    user_agent: str = ""
-    referer: str = ""
+    request: Request
     auth_type: Literal["REST-HEADER", "REST-QUERY-STRING"] | None = None
     signature_version: Literal["AWS4-HMAC-SHA256", "AWS"] | None = None
 
@@ -122,15 +119,7 @@ async def _web_identity(request: Request, house: House) -> Authenticated:
     body = await request.body.read(_WEB_IDENTITY_MAX_BYTES) if form and request.method == "POST" else b""
     if not _WEB_IDENTITY(body):
         raise SignatureError(Reason.MISSING, "Request is missing Authentication Token")
-    return Authenticated(
-        ANONYMOUS,
-        house.settings.region,
-        body,
-        request.peer_host,
-        request.scheme,
-        request.header.get("user-agent", ""),
-        request.header.get("referer", ""),
-    )
+    return Authenticated(ANONYMOUS, house.settings.region, body, request)
 
 
 def _authenticate_s3(request: Request, house: House) -> Authenticated:
@@ -139,7 +128,7 @@ def _authenticate_s3(request: Request, house: House) -> Authenticated:
         if sigv2.is_signed(request.query):
             return _authenticate_older(request, house, now)
         body = _verified_body(request, None, None)
-        return Authenticated(ANONYMOUS, house.settings.region, body, request.peer_host, request.scheme)
+        return Authenticated(ANONYMOUS, house.settings.region, body, request)
     signature = sigv4.parse(request.header, request.query)
     if signature.presigned and signature.expires_s is None:
         raise SignatureError(
@@ -160,18 +149,9 @@ def _authenticated(
     request: Request, house: House, claimed: Claim, body: bytes | VerifiedBody, now: float
 ) -> Authenticated:
     signers.note_use(claimed, house, now)
-    header, signature = request.header, claimed.signature
-    return Authenticated(
-        claimed.caller,
-        signature.scope.region,
-        body,
-        request.peer_host,
-        request.scheme,
-        header.get("user-agent", ""),
-        header.get("referer", ""),
-        "REST-QUERY-STRING" if signature.presigned else "REST-HEADER",
-        "AWS4-HMAC-SHA256",
-    )
+    signature = claimed.signature
+    auth_type = "REST-QUERY-STRING" if signature.presigned else "REST-HEADER"
+    return Authenticated(claimed.caller, signature.scope.region, body, request, auth_type, "AWS4-HMAC-SHA256")
 
 
 # --- S3 ---------------------------------------------------------------------------------------------------------
@@ -197,10 +177,7 @@ def _authenticate_older(request: Request, house: House, now: float) -> Authentic
         caller,
         house.settings.region,
         _verified_body(request, None, None),
-        request.peer_host,
-        request.scheme,
-        request.header.get("user-agent", ""),
-        request.header.get("referer", ""),
+        request,
         "REST-QUERY-STRING",
         "AWS",
     )

@@ -120,10 +120,10 @@ def _context_source(
             **permissions.request_context(
                 now,
                 authenticated.region,
-                authenticated.peer_host,
-                authenticated.scheme,
-                authenticated.user_agent,
-                authenticated.referer,
+                authenticated.request.peer_host,
+                authenticated.request.scheme,
+                authenticated.request.header.get("user-agent", ""),
+                authenticated.request.header.get("referer", ""),
             ),
             **request_keys.of_request(service, operation, parameters),
         }

@@ -150,7 +150,7 @@ class SignedListener:
             result = await function(call, parameters)
         else:
             result = await self._in_thread(function, call, parameters)
-            asks = (authenticated.caller.access_key_id, authenticated.user_agent)
+            asks = (authenticated.caller.access_key_id, request.header.get("user-agent", ""))
             self._held_answers.note(operation.name, parameters, *asks)
             if self._held_answers.holds(operation.name, result, *asks):
                 result = await self._held_answers.settled(

@@ -97,15 +97,7 @@ async def read(request: Request, path: str, house: House) -> Upload:
         except SignatureError as error:
             raise refusal("s3", error, house.settings.clock_skew_s) from None
         size = post_policies.check(fields["policy"], fields, bucket, house.clock.now())
-    authenticated = Authenticated(
-        caller,
-        region,
-        b"",
-        request.peer_host,
-        request.scheme,
-        request.header.get("user-agent", ""),
-        request.header.get("referer", ""),
-    )
+    authenticated = Authenticated(caller, region, b"", request)
     put = WireRequest("PUT", f"/{bucket}/{quote(key, safe='')}", "", _headers(fields), _File(form, size))  # pyright: ignore[reportArgumentType]
     return Upload(authenticated, put, bucket, key, fields)
 

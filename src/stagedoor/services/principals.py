@@ -347,11 +347,9 @@ class Principals:
     # When long-term keys were used.
 
     def note_use(self, caller: Caller, now: float, region: str, service: str) -> bool:
-        """Remember a use of the caller's key; True when the stored one is so old that ``store_use`` is due."""
-        if caller.kind != "user" or caller.expires_at is not None:
-            return False
+        """Remember a use of the key of a ``user``; True when the stored one is so old that ``store_use`` is due."""
         before = self._stored_uses.get(caller.access_key_id)
-        if before is not None and now - before.at < USE_GRANULARITY_S:
+        if (before is not None and now - before.at < USE_GRANULARITY_S) or caller.expires_at is not None:
             return False
         self._stored_uses[caller.access_key_id] = KeyUse(now, region, service)
         return True

@@ -5,7 +5,6 @@ AWS_IAM. Cheap things come first: the scope, the time, whether the access key ex
 """
 
 import asyncio
-import contextlib
 import hashlib
 from typing import Final, NamedTuple
 
@@ -69,30 +68,28 @@ def claim(request: Request, signing_name: str, house: House, now: float) -> Clai
 def verify(
     claimed: Claim, request: Request, payload_hash: str, house: House, now: float, *, s3: bool = False
 ) -> None:
-    """SignatureError unless the request is what the holder of the key signed. S3 alone takes a path literally."""
-    if claimed.unknown is None:
-        _check(claimed, request, payload_hash, house, now, s3=s3)
-        return
-    with contextlib.suppress(SignatureError):
-        _check(claimed, request, payload_hash, house, now, s3=s3)
-    raise claimed.unknown
+    """SignatureError unless the request is what the holder of the key signed. S3 alone takes a path literally.
 
-
-def _check(
-    claimed: Claim, request: Request, payload_hash: str, house: House, now: float, *, s3: bool
-) -> None:
-    if s3:  # ``claim`` has checked it for the others
-        sigv4.check_time(claimed.signature, now, house.settings.clock_skew_s)
-    sigv4.verify(
-        claimed.signature,
-        claimed.secret,
-        method=request.method,
-        path=request.path,
-        query=request.query,
-        headers=request.header,
-        payload_hash=payload_hash,
-        literal_path=s3,
-    )
+    That a key is unknown is told at the end, after the same work as for a known one.
+    """
+    try:
+        if s3:  # ``claim`` has checked it for the others
+            sigv4.check_time(claimed.signature, now, house.settings.clock_skew_s)
+        sigv4.verify(
+            claimed.signature,
+            claimed.secret,
+            method=request.method,
+            path=request.path,
+            query=request.query,
+            headers=request.header,
+            payload_hash=payload_hash,
+            literal_path=s3,
+        )
+    except SignatureError:
+        if claimed.unknown is None:
+            raise
+    if claimed.unknown is not None:
+        raise claimed.unknown
 
 
 def payload_hash(body: bytes) -> str:
@@ -109,8 +106,6 @@ async def payload_hash_of(body: bytes) -> str:
 
 def note_use(claimed: Claim, house: House, now: float) -> None:
     """Remember when and for what a user's key was used last. Call it on the event loop."""
-    scope = claimed.signature.scope
-    if claimed.caller.kind == "user" and house.principals.note_use(
-        claimed.caller, now, scope.region, scope.service
-    ):
-        asyncio.get_running_loop().run_in_executor(None, house.principals.store_use, claimed.caller)
+    caller, scope = claimed.caller, claimed.signature.scope
+    if caller.kind == "user" and house.principals.note_use(caller, now, scope.region, scope.service):
+        asyncio.get_running_loop().run_in_executor(None, house.principals.store_use, caller)
