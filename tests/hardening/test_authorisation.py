@@ -345,6 +345,35 @@ class TestCase24AnotherAccount:
         assert identity["Account"] == server.account_id
 
 
+def test_what_a_bucket_policy_says_of_referer_and_agent_holds_for_anonymous_callers(
+    stagedoor: Server,
+) -> None:
+    s3, bucket = stagedoor.client("s3"), unique("linked")
+    s3.create_bucket(Bucket=bucket)
+    s3.put_object(Bucket=bucket, Key="key", Body=b"content")
+    s3.delete_public_access_block(Bucket=bucket)
+    condition = {"StringLike": {"aws:Referer": "https://example.com/*", "aws:UserAgent": "browser*"}}
+    allow = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject"}
+    statement = allow | {"Resource": f"arn:aws:s3:::{bucket}/*", "Condition": condition}
+    s3.put_bucket_policy(
+        Bucket=bucket, Policy=json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    )
+
+    def status(**headers: str) -> int:
+        asked = urllib.request.Request(f"{stagedoor.api}/{bucket}/key", headers=headers)
+        try:
+            with urllib.request.urlopen(asked, timeout=30) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            return error.code
+
+    browser = {"User-Agent": "browser 1"}
+    assert status(Referer="https://example.com/page", **browser) == 200
+    assert status(Referer="https://example.org/page", **browser) == 403
+    assert status(Referer="https://example.com/page") == 403
+    assert status(**browser) == 403
+
+
 def test_case_25_without_list_bucket_a_missing_key_is_forbidden(stagedoor: Server) -> None:
     s3, bucket = stagedoor.client("s3"), unique("bucket")
     s3.create_bucket(Bucket=bucket)
