@@ -21,11 +21,8 @@ class Clock(Protocol):
 class SystemClock:
     """The machine's clocks."""
 
-    def now(self) -> float:
-        return time.time()
-
-    def monotonic(self) -> float:
-        return time.monotonic()
+    now = staticmethod(time.time)
+    monotonic = staticmethod(time.monotonic)
 
 
 class ManualClock:
@@ -54,7 +51,8 @@ def as_datetime(epoch_s: float) -> datetime:
 
 def iso8601_ms(epoch_s: float) -> str:
     """``2024-05-01T12:00:00.123Z``, the form most AWS event payloads use."""
-    return f"{_iso8601(int(epoch_s // 1))}.{int(epoch_s * 1000) % 1000:03d}Z"
+    second, milliseconds = divmod(int(epoch_s * 1000), 1000)
+    return f"{_iso8601(second)}.{milliseconds:03d}Z"
 
 
 @lru_cache(8)

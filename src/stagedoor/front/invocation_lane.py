@@ -6,6 +6,7 @@ None, which therefore is always right and never wrong. Who signed and whether th
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 from stagedoor.http.message import Request, Response
@@ -13,7 +14,8 @@ from stagedoor.services.sagemaker_runtime.data_path import InvokeResult
 
 _PATH: Final = re.compile(r"/endpoints/([a-zA-Z0-9](?:-*[a-zA-Z0-9]){0,62})/invocations").fullmatch
 _NAME_MAX: Final = 63
-_HEADER_MAX: Final = 1024
+_PATH_MAX: Final = len("/endpoints//invocations") + _NAME_MAX
+_HEADERS_MAX: Final = 1024
 _SCOPE: Final = "/sagemaker/aws4_request"
 # Members whose constraints and meaning are the long way's to judge.
 _FURTHER_MEMBERS: Final = frozenset(
@@ -33,21 +35,21 @@ _FURTHER_MEMBERS: Final = frozenset(
 
 def endpoint_name(request: Request) -> str | None:
     """The endpoint that an ordinary, header-signed InvokeEndpoint names; None for anything else."""
-    if request.method != "POST" or request.query:
+    path, header = request.path, request.header
+    if request.method != "POST" or request.query or len(path) > _PATH_MAX:
         return None
-    found = _PATH(request.path)
-    if found is None or len(found[1]) > _NAME_MAX:
-        return None
-    header = request.header
     if _SCOPE not in header.get("authorization", "") or not _FURTHER_MEMBERS.isdisjoint(header):
         return None
-    if not (_plain(header.get("content-type", "")) and _plain(header.get("accept", ""))):
+    types = header.get("content-type", "") + header.get("accept", "")
+    if len(types) > _HEADERS_MAX or not types.isascii():
         return None
-    return found[1]
+    return _named(path)
 
 
-def _plain(value: str) -> bool:
-    return len(value) <= _HEADER_MAX and value.isascii()
+@lru_cache(4096)
+def _named(path: str) -> str | None:
+    found = _PATH(path)
+    return found[1] if found is not None and len(found[1]) <= _NAME_MAX else None
 
 
 def parameters(name: str, header: Mapping[str, str], body: bytes) -> dict[str, Any]:

@@ -101,8 +101,7 @@ class Connection(asyncio.Protocol):
         self._read_too_far: bytes | None = None
         # The request whose head or body is being parsed.
         self._target = b""
-        self._raw_headers: list[tuple[bytes, bytes]] = []
-        self._trailers: list[tuple[bytes, bytes]] = []
+        self._fields: head.RawHeaders = []  # headers; trailers once the request has been handed on
         self._unparsed_bytes = 0
         self._feeding_bytes = 0
         self._head_begun_s: float | None = None
@@ -201,8 +200,6 @@ class Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         self._target = b""
-        self._raw_headers = []
-        self._trailers = []
         self._unparsed_bytes = 0
         self._head_begun_s = self._last_activity_s
 
@@ -212,15 +209,14 @@ class Connection(asyncio.Protocol):
             raise RefusedHeadError(414, "the request's target is too long")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._body is None:
-            self._raw_headers.append((name, value))
-            return
-        # A trailer of a chunked body. The request has been handed on with the headers it had: nothing joins them.
-        self._trailers.append((name, value))
-        self._check_size(self._trailers)
+        self._fields.append((name, value))
+        if self._body is not None:
+            # A trailer of a chunked body. The request has been handed on with the headers it had: nothing joins them.
+            self._check_size(self._fields)
 
     def on_headers_complete(self) -> None:
-        parser, raw = self._parser, self._raw_headers
+        parser, raw = self._parser, self._fields
+        self._fields = []
         limits = self._limits
         if len(raw) > limits.head_count or self._unparsed_bytes + self._feeding_bytes > limits.head_bytes:
             self._check_size(raw)  # shorter input cannot hold too long ones
@@ -256,6 +252,8 @@ class Connection(asyncio.Protocol):
             body.feed(data)
 
     def on_message_complete(self) -> None:
+        if self._fields:
+            self._fields = []
         body = self._body
         if body is not None:
             body.finish()

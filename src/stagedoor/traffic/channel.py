@@ -6,6 +6,7 @@ one future and one write per call, and one timer per channel instead of one per 
 """
 
 import asyncio
+import math
 import socket
 from collections.abc import Callable, Mapping
 from typing import Any, Final, cast
@@ -74,6 +75,8 @@ class Channel(asyncio.Protocol):
         self.calls_elsewhere = 0
         """Calls that front processes have under way on channels of their own, as far as they have told; 1 at least while one that is to
         give up the worker has not done so."""
+        self.is_closed = False
+        """Whether the connection is gone."""
         self._loop = asyncio.get_running_loop()
         self._greeting: asyncio.Future[None] = self._loop.create_future()
         self._closed: asyncio.Future[None] = self._loop.create_future()
@@ -85,6 +88,7 @@ class Channel(asyncio.Protocol):
         # gave up does not make a busy worker look idle.
         self._calls: dict[int, tuple[asyncio.Future[Answer], float]] = {}
         self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_at = math.inf
 
     @classmethod
     async def open(cls, address: str, timeout_s: float) -> "Channel":
@@ -154,11 +158,6 @@ class Channel(asyncio.Protocol):
         """Calls the worker has not answered, whether or not their callers still wait; those of front processes too."""
         return len(self._calls) + self.calls_elsewhere
 
-    @property
-    def is_closed(self) -> bool:
-        """Whether the connection is gone."""
-        return self._closed.done()
-
     async def wait_closed(self) -> None:
         """Return when the connection is gone."""
         await asyncio.shield(self._closed)
@@ -175,7 +174,8 @@ class Channel(asyncio.Protocol):
     def _send(self, kind: int, meta: bytes, body: bytes, timeout_s: float) -> asyncio.Future[Answer]:
         loop = self._loop
         future: asyncio.Future[Answer] = loop.create_future()
-        if self._transport is None or self._closed.done() or self._transport.is_closing():
+        transport = self._transport
+        if transport is None or self.is_closed or transport.is_closing():
             future.set_exception(ChannelLostError("the connection to the worker is gone"))
             return future
         request_id = self._next_id
@@ -183,20 +183,21 @@ class Channel(asyncio.Protocol):
         head = frames.head(kind, request_id, meta, len(body))
         deadline = loop.time() + timeout_s
         self._calls[request_id] = (future, deadline)
-        if self._alarm is None or deadline < self._alarm.when():
+        if deadline < self._alarm_at:
             self._set_alarm(deadline)
         # At once: the worker begins while the next request is being read.
-        self._transport.writelines((head, body) if body else (head,))
+        transport.writelines((head, body) if body else (head,))
         return future
 
     def _set_alarm(self, when: float) -> None:
         if self._alarm is not None:
             self._alarm.cancel()
         self._alarm = self._loop.call_at(when, self._expire)
+        self._alarm_at = when
 
     def _expire(self) -> None:
         """Fail the calls whose time is over, and look again when the next one's is."""
-        self._alarm = None
+        self._alarm, self._alarm_at = None, math.inf
         now = self._loop.time()
         following: float | None = None
         for future, deadline in list(self._calls.values()):
@@ -259,6 +260,7 @@ class Channel(asyncio.Protocol):
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
+        self.is_closed = True
         if not self._closed.done():
             self._closed.set_result(None)
 

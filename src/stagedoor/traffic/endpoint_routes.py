@@ -190,9 +190,13 @@ class EndpointRoutes:
         return None if channel is None else Choice(variant.name, channel)
 
     def _least_busy(self, channels: tuple[WorkerChannel, ...]) -> WorkerChannel | None:
-        # One that is idle is what nearly every endpoint has, and what the search below would find.
-        if len(channels) == 1 and not channels[0].is_closed and not channels[0].in_flight:
-            return channels[0]
+        if len(channels) == 1:  # as nearly always
+            only = channels[0]
+            if only.is_closed:
+                return None
+            if only.in_flight >= self.IN_FLIGHT_AT_MOST:
+                raise OverloadedError
+            return only
         best: WorkerChannel | None = None
         least = self.IN_FLIGHT_AT_MOST
         full = False

@@ -122,6 +122,9 @@ class Decoder:
                     self._meta, self._meta_text = self._read(text), text
                 meta = self._meta.copy()
             frames.append(Frame(packed & 0xFF, request_id, meta, bytes(data[body_start:end])))
+            if end == available:
+                self._wanted = HEAD_SIZE
+                return frames, end
             position = end
 
     def _read(self, text: bytes) -> dict[str, Any]:

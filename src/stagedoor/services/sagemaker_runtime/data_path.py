@@ -102,9 +102,8 @@ class Invocation:
 def begin(house: House, key: EndpointKey, wanted: Wanted) -> Invocation | None:
     """Hand an invocation to a worker; None while no worker is ready. Errors as those of ``invoke``, for what is known by then."""
     meta = _meta(house, wanted)
-    routes = house.endpoint_routes
     try:
-        choice = routes.choose_now(key, wanted.target_variant)
+        choice = house.endpoint_routes.choose_now(key, wanted.target_variant)
     except _CHOOSING_ERRORS as error:
         raise _not_chosen(key, wanted.target_variant, error) from None
     return None if choice is None else _call(house, key, choice, meta, wanted.body)
@@ -132,21 +131,21 @@ def _call(house: House, key: EndpointKey, choice: Choice, meta: Mapping[str, str
 
 def _meta(house: House, wanted: Wanted) -> dict[str, str]:
     """What the worker is told beside the body. AwsError 413, ValidationError."""
+    body, content_type, accept, attributes, _, inference_id = wanted
     limit = house.settings.invoke_body_max_bytes
-    if len(wanted.body) > limit:
+    if len(body) > limit:
         raise AwsError("413", f"HTTP content length exceeded {limit} bytes.", status=413)
     meta: dict[str, str] = {}
-    if wanted.content_type:
-        meta["content_type"] = wanted.content_type
-    if wanted.accept:
-        meta["accept"] = wanted.accept
-    attributes = wanted.custom_attributes
+    if content_type:
+        meta["content_type"] = content_type
+    if accept:
+        meta["accept"] = accept
     if attributes is not None:
         if not _PRINTABLE.issuperset(attributes) or len(attributes) > _ATTRIBUTES_AT_MOST:
             raise validation_error("CustomAttributes must be at most 1024 printable characters of ASCII.")
         meta["custom_attributes"] = attributes
-    if wanted.inference_id:
-        meta["inference_id"] = wanted.inference_id
+    if inference_id:
+        meta["inference_id"] = inference_id
     return meta
 
 
