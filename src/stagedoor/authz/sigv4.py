@@ -155,10 +155,10 @@ def parse(headers: Mapping[str, str], query: str) -> Signature:
             "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string "
             "parameter or the Authorization header should be specified",
         )
-    before, found, stated = authorization.rpartition("Signature=")
-    if found and len(stated) == _HEX_LENGTH and stated.isalnum():
-        head = _parse_head(before)
-    else:
+    # A client repeats all but the end for hours, and nearly all put the signature there.
+    stated = authorization[-_HEX_LENGTH:]
+    head = _parse_head(authorization[:-_HEX_LENGTH]) if stated.isalnum() else None
+    if head is None:
         head, stated = _parse_any_order(authorization)
     amz_date = headers.get("x-amz-date")
     if amz_date is None or not _AMZ_DATE(amz_date):
@@ -177,9 +177,10 @@ def parse(headers: Mapping[str, str], query: str) -> Signature:
 
 
 @lru_cache(maxsize=1024)
-def _parse_head(text: str) -> _Head:
-    """``AWS4-HMAC-SHA256 Credential=…, SignedHeaders=…, `` (a client repeats it for hours, hence the cache)."""
-    return _head(_parameters(text), text)
+def _parse_head(text: str) -> _Head | None:
+    """``AWS4-HMAC-SHA256 Credential=…, SignedHeaders=…, Signature=``; None unless it ends so."""
+    before, stated, nothing = text.rpartition("Signature=")
+    return _head(_parameters(before), text) if stated and not nothing else None
 
 
 def _parse_any_order(authorization: str) -> tuple[_Head, str]:

@@ -137,7 +137,7 @@ def _authenticate_s3(request: Request, house: House) -> Authenticated:
             "X-Amz-Date, X-Amz-SignedHeaders, and X-Amz-Expires parameters.",
             presigned=True,
         )
-    signers.check_scope(signature.scope, "s3", presigned=signature.presigned)
+    signers.check_scope(signature.scope, "s3", signature.presigned)
     payload_hash = _declared_payload_hash(signature)
     claimed = Claim(signature, *signers.look_up(house, signature.access_key_id, signature.session_token, now))
     signers.verify(claimed, request, payload_hash, house, now, s3=True)

@@ -195,7 +195,7 @@ def _signer(fields: Mapping[str, str], house: House) -> tuple[Caller, str]:
                 Reason.MALFORMED, "x-amz-credential and x-amz-date do not fit each other", presigned=True
             )
         scope = Scope(found[2], found[3], found[4])
-        signers.check_scope(scope, "s3", presigned=True)
+        signers.check_scope(scope, "s3", True)
         secret, caller, unknown = signers.look_up(house, found[1], token, now)
         key = sigv4.signing_key(secret, scope)
         expected = hmac.digest(key, policy.encode(), "sha256").hex()

@@ -154,14 +154,12 @@ class Connection(asyncio.Protocol):
             self._parser.feed_data(data)
             if self._head_begun_s is not None:
                 # A head that is not complete: what has come of it so far, parsed or not.
-                self._unparsed_bytes += len(data)
+                self._count_unparsed(len(data))
             elif body is not None and self._body is body and self._window_bytes == body_bytes:
                 # Between the pieces of a body: an endless chunk extension or trailer.
-                self._unparsed_bytes += len(data)
+                self._count_unparsed(len(data))
             else:
                 self._unparsed_bytes = 0
-            if self._unparsed_bytes > self._limits.head_bytes + self._limits.target_bytes:
-                raise RefusedHeadError(431, "the request's head is too large")
         except RefusedHeadError as refused:
             self._refuse(refused.status, refused.reason)
         except httptools.HttpParserUpgrade as upgrade:
@@ -183,6 +181,11 @@ class Connection(asyncio.Protocol):
             if self._current is None and self._head_begun_s is None and self._body is None:
                 # Empty lines between requests: they ask nothing, so the connection idles on.
                 self._last_activity_s = idle_since_s
+
+    def _count_unparsed(self, size_bytes: int) -> None:
+        self._unparsed_bytes += size_bytes
+        if self._unparsed_bytes > self._limits.head_bytes + self._limits.target_bytes:
+            raise RefusedHeadError(431, "the request's head is too large")
 
     def eof_received(self) -> bool:
         return False
@@ -223,7 +226,7 @@ class Connection(asyncio.Protocol):
         version = parser.get_http_version()
         headers, header = head.headers(raw)
         chunked = head.is_chunked(version, header)
-        method, path, query = head.request_line(parser.get_method(), self._target, header.get("host", ""))
+        method, path, query = head.request_lines[parser.get_method(), self._target, header.get("host", "")]
         waits = "expect" in header and version == "1.1" and header["expect"].lower() == "100-continue"
         body = StreamBody(
             None if chunked else int(header.get("content-length", "0")),
@@ -235,9 +238,9 @@ class Connection(asyncio.Protocol):
         self._head_begun_s = None
         self._window_begun_s = self._last_activity_s
         self._window_bytes = 0
-        self._queue.append((request, body, parser.should_keep_alive() and method != "CONNECT"))
-        if len(self._queue) > PIPELINE_MAX:
+        if self._queue and len(self._queue) >= PIPELINE_MAX:
             raise RefusedHeadError(400, "too many pipelined requests")
+        self._queue.append((request, body, parser.should_keep_alive() and method != "CONNECT"))
 
     def _check_size(self, raw: list[tuple[bytes, bytes]]) -> None:
         """RefusedHeadError (431) for too many headers or too long ones."""

@@ -111,11 +111,6 @@ def is_chunked(version: str, header: dict[str, str]) -> bool:
     return True
 
 
-def request_line(method: bytes, target: bytes, host: str) -> tuple[str, str, str]:
-    """Method, path and query; nothing is percent-decoded. RefusedHeadError for a target that is no path."""
-    return _request_lines[method, target, host]
-
-
 def _request_line(parts: tuple[bytes, bytes, str]) -> tuple[str, str, str]:
     method, target = [part.decode("latin-1") for part in parts[:2]]
     if method == "CONNECT":
@@ -134,7 +129,8 @@ def _request_line(parts: tuple[bytes, bytes, str]) -> tuple[str, str, str]:
     return method, path, query
 
 
-_request_lines = _Memory(_request_line, lambda parts: sum(map(len, parts)))
+request_lines = _Memory(_request_line, lambda parts: sum(map(len, parts)))
+"""Of a method, a target and a host: method, path and query, nothing percent-decoded. RefusedHeadError for a target that is no path."""
 
 
 # Answers.

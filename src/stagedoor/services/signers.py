@@ -28,7 +28,7 @@ class Claim(NamedTuple):
     unknown: SignatureError | None
 
 
-def check_scope(scope: Scope, signing_name: str, *, presigned: bool) -> None:
+def check_scope(scope: Scope, signing_name: str, presigned: bool) -> None:
     """SignatureError unless the credential scope names this service and a region that AWS has."""
     if scope.service != signing_name and not (signing_name == "s3" and scope.service == "s3express"):
         raise SignatureError(
@@ -60,7 +60,7 @@ def look_up(
 def claim(request: Request, signing_name: str, house: House, now: float) -> Claim:
     """What the request states, as far as that can be said without its body. SignatureError."""
     signature = sigv4.parse(request.header, request.query)
-    check_scope(signature.scope, signing_name, presigned=signature.presigned)
+    check_scope(signature.scope, signing_name, signature.presigned)
     sigv4.check_time(signature, now, house.settings.clock_skew_s)
     return Claim(signature, *look_up(house, signature.access_key_id, signature.session_token, now))
 

@@ -18,9 +18,8 @@ one RESULT or FAULT of the same id, in any order.
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from struct import Struct
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 HEAD: Final = Struct("<IQI")  # length, id, kind | meta length << 8
 HEAD_SIZE: Final = HEAD.size
@@ -37,8 +36,7 @@ _FIXED = HEAD_SIZE - 4  # what of the head the length counts
 _dumps = json.JSONEncoder(separators=(",", ":")).encode
 
 
-@dataclass(slots=True)
-class Frame:
+class Frame(NamedTuple):
     """One frame; ``meta`` is small and decoded, ``body`` is bytes nobody looked into."""
 
     kind: int
