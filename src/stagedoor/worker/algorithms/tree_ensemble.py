@@ -116,14 +116,10 @@ class TreeEnsemble:
                 goes_right |= np.logical_and(np.isnan(value), self._default_right.take(node))
             node = np.add(self._left.take(node), goes_right)
         leaves = self._value.take(node)
-        sums = np.empty((rows, self._groups), dtype=np.float32)
-        for group, trees in enumerate(self._group_trees):
-            terms = np.empty((rows, len(trees) + 1), dtype=np.float32)
-            terms[:, 0] = base[group]
-            terms[:, 1:] = leaves if self._groups == 1 else leaves[:, trees]
-            # accumulate adds from left to right (sum would add in pairs): the booster's order, the booster's rounding.
-            sums[:, group] = np.add.accumulate(terms, axis=1, dtype=np.float32)[:, -1]
-        return sums
+        if self._groups == 1:
+            return _sums(leaves, base[0])
+        sums = [_sums(leaves[:, trees], base[group]) for group, trees in enumerate(self._group_trees)]
+        return np.concatenate(sums, axis=1)
 
     def _below_top(
         self, cells: "NDArray[np.float32]", row_start: "NDArray[np.intp] | None", missing: bool
@@ -135,6 +131,12 @@ class TreeEnsemble:
         if missing:
             goes_right |= np.logical_and(np.isnan(value), self._top_default_right)
         return self._top.below(goes_right)
+
+
+def _sums(terms: "NDArray[np.float32]", base: np.float32) -> "NDArray[np.float32]":
+    """Of each row, on top of ``base``: shape (rows, 1). Added from left to right (sum would add in pairs): the booster's order and rounding."""
+    terms[:, 0] += base
+    return np.add.accumulate(terms, axis=1)[:, -1:]
 
 
 class _Top:
