@@ -4,7 +4,7 @@ import random
 import secrets
 
 _UPPER_BASE32 = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
-_REQUESTS = random.Random()
+_draw_bits = random.Random().getrandbits
 _LOWER_BASE36 = "abcdefghijklmnopqrstuvwxyz0123456789"
 
 
@@ -14,8 +14,8 @@ def _draw(alphabet: str, length: int) -> str:
 
 def request_id() -> str:
     """A request id: a random UUID, as most services answer it. Every request has one, and it is no secret: no system call."""
-    digits = f"{_REQUESTS.getrandbits(128):032x}"
-    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
+    digits = f"{_draw_bits(120):030x}"
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[12:15]}-a{digits[15:18]}-{digits[18:]}"
 
 
 def iam_id(prefix: str) -> str:

@@ -16,7 +16,6 @@ from stagedoor.traffic.channel import Answer, CallFaultError, CallTimeoutError, 
 from stagedoor.traffic.endpoint_routes import (
     Choice,
     EndpointKey,
-    EndpointRoutes,
     NoWorkerError,
     OverloadedError,
     StartFailedError,
@@ -59,15 +58,16 @@ class InvokeResult(NamedTuple):
 class Invocation:
     """A call that a worker has. When ``answer`` is done, whichever way, ``result`` tells what came of it."""
 
-    __slots__ = ("_channel", "_key", "_routes", "_variant", "answer")
+    __slots__ = ("_channel", "_house", "_key", "_variant", "answer")
 
     def __init__(
-        self, routes: EndpointRoutes, key: EndpointKey, choice: Choice, answer: "asyncio.Future[Answer]"
+        self, house: House, key: EndpointKey, choice: Choice, meta: Mapping[str, str], body: bytes
     ) -> None:
-        self.answer = answer
-        self._routes = routes
+        self._house = house
         self._key = key
-        self._variant, self._channel = choice
+        self._variant, channel = choice
+        self._channel = channel
+        self.answer: asyncio.Future[Answer] = channel.call(meta, body, house.settings.invoke_timeout_s)
 
     def result(self) -> InvokeResult:
         """What the model answered. AwsError ModelError."""
@@ -89,7 +89,7 @@ class Invocation:
         if isinstance(error, CallFaultError):
             return _model_error(self._key, error.status, error.reason)
         if isinstance(error, CallTimeoutError):
-            self._routes.report_unresponsive(self._channel)
+            self._house.endpoint_routes.report_unresponsive(self._channel)
             text = (
                 "Your invocation timed out while waiting for a response from container primary. Review the latency metrics "
                 "for each container in Amazon CloudWatch, resolve the issue, and try again."
@@ -106,7 +106,7 @@ def begin(house: House, key: EndpointKey, wanted: Wanted) -> Invocation | None:
         choice = house.endpoint_routes.choose_now(key, wanted.target_variant)
     except _CHOOSING_ERRORS as error:
         raise _not_chosen(key, wanted.target_variant, error) from None
-    return None if choice is None else _call(house, key, choice, meta, wanted.body)
+    return None if choice is None else Invocation(house, key, choice, meta, wanted.body)
 
 
 async def invoke(house: House, key: EndpointKey, wanted: Wanted) -> InvokeResult:
@@ -118,15 +118,10 @@ async def invoke(house: House, key: EndpointKey, wanted: Wanted) -> InvokeResult
         )
     except _CHOOSING_ERRORS as error:
         raise _not_chosen(key, wanted.target_variant, error) from None
-    invocation = _call(house, key, choice, meta, wanted.body)
+    invocation = Invocation(house, key, choice, meta, wanted.body)
     with contextlib.suppress(ChannelError):
         await invocation.answer
     return invocation.result()
-
-
-def _call(house: House, key: EndpointKey, choice: Choice, meta: Mapping[str, str], body: bytes) -> Invocation:
-    answer = choice.channel.call(meta, body, house.settings.invoke_timeout_s)
-    return Invocation(house.endpoint_routes, key, choice, answer)
 
 
 def _meta(house: House, wanted: Wanted) -> dict[str, str]:
