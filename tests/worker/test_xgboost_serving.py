@@ -107,6 +107,17 @@ def test_common_objectives_do_not_need_the_booster_for_few_rows() -> None:
         assert "as arrays" in BoosterScorer(train(objective, **parameters)).description, objective
 
 
+@pytest.mark.parametrize(
+    ("objective", "label"), [("binary:logistic", 0), ("binary:logistic", 1), ("count:poisson", 0)]
+)
+def test_a_model_that_saw_one_label_alone_is_left_to_the_booster(objective: str, label: int) -> None:
+    rows = np.random.default_rng(3).poisson(1, (50, FEATURES)).astype(np.float32)
+    booster = xgboost.train({"objective": objective, "nthread": 1}, xgboost.DMatrix(rows, [label] * 50), 2)
+    scorer = BoosterScorer(booster)
+    assert "base_score" in scorer.description
+    assert np.array_equal(scorer.score(rows), direct(booster, rows))
+
+
 libsvm_items = st.one_of(
     st.builds(lambda index, value: f"{index}:{value}", st.integers(0, 20), st.integers(0, 99_999_999)),
     st.sampled_from(["1", "0:1.5", "3:-2", ":", "1:", ":1", "1:2:3", "qid:4", "#", "x", "", "\t", "\r"]),
