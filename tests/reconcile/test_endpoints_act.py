@@ -680,6 +680,7 @@ def test_a_worker_that_others_have_not_let_go_yet_does_not_wake_its_endpoint(tmp
             scene.pass_time(0.5)
             await asyncio.sleep(0.01)
         assert worker.phase == "draining"
+        assert scene.reconciler._is_resting(scene.reconciler._endpoints[KEY])
         channel.calls_elsewhere = 0
         await eventually(lambda: not scene.reconciler._workers)
         assert len(scene.engine.started) == 1
