@@ -439,6 +439,40 @@ def test_one_bad_request_does_not_spoil_its_batch(model: Any, booster: xgboost.B
     assert answers[3].body == b""
 
 
+def test_requests_of_any_form_are_scored_together(
+    model: Any, booster: xgboost.Booster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random = np.random.default_rng(11)
+    rows = [[round(float(value), 3) for value in random.poisson(1, FEATURES)] for _ in range(6)]
+    line = [",".join(f"{value + 0.5:g}" for value in row) for row in rows]
+    wide = "\n".join([line[5]] * (xgboost_serving._SMALL_CELLS // FEATURES + 1))
+    instances = json.dumps({"instances": [{"features": row} for row in rows[:2]]})
+    bodies = [
+        (line[0], {}),
+        (instances, {"content_type": "application/json", "accept": "application/json"}),
+        (line[1] + "\n" + line[2], {"accept": "text/csv"}),
+        ("1,2", {}),
+        ("", {}),
+        ("0 1:2 3:4", {"content_type": "text/libsvm"}),
+        (wide, {}),
+        (line[3], {"content_type": "image/png"}),
+        (line[4], {"accept": "application/json"}),
+    ]
+    requests = [Request({"content_type": "text/csv", **meta}, body.encode()) for body, meta in bodies]
+    alone = [model.predict([request])[0] for request in requests]
+    scored: list[int] = []
+    score = model._score
+
+    def counted(matrix: Any) -> Any:
+        scored.append(len(matrix))
+        return score(matrix)
+
+    monkeypatch.setattr(model, "_score", counted)
+    assert model.predict(requests) == alone
+    assert sorted(scored) == [1, 6, wide.count("\n") + 1]
+    assert [each.status for each in alone if isinstance(each, Fault)] == [400, 415]
+
+
 def test_a_batch_answers_each_request_with_its_own_rows(model: Any, booster: xgboost.Booster) -> None:
     bodies = [f"{n},0,0,0,0,0,0,0,0,0,0,{n}\n".encode() * (n + 1) for n in range(5)]
     answers = model.predict([Request({"content_type": "text/csv"}, body) for body in bodies])
