@@ -30,6 +30,7 @@ from stagedoor.traffic.endpoint_routes import (
     EndpointRoutes,
     StartFailedError,
     UnknownEndpointError,
+    VariantRoute,
 )
 from stagedoor.traffic.log_writer import LogWriter
 
@@ -635,7 +636,7 @@ def test_an_endpoint_in_use_keeps_its_workers(tmp_path: Path) -> None:
         call = asyncio.ensure_future(scene.invoke())
         for _ in range(3):
             await asyncio.sleep(0.01)
-            scene.pass_time(120)
+            scene.pass_time(0.5)
         release.set()
         assert await call == b"slow"
         assert len(scene.engine.started) == 2
@@ -659,6 +660,32 @@ def test_who_reaches_a_worker_by_another_connection_keeps_it_too(tmp_path: Path)
         await rests(scene)
 
     idle(tmp_path, story, idle_s=60)
+
+
+def test_a_worker_that_others_have_not_let_go_yet_does_not_wake_its_endpoint(tmp_path: Path) -> None:
+    async def story(scene: Scene) -> None:
+        scene.create()
+        await scene.reaches("InService")
+        (worker,) = scene.reconciler._workers.values()
+        channel = worker.channel
+        assert channel is not None
+
+        def published(_key: EndpointKey, _variants: tuple[VariantRoute, ...]) -> None:
+            channel.calls_elsewhere = 1  # as while a front process has not hung up
+
+        scene.routes.follow(published)
+        scene.pass_time(scene.idle_s)
+        await eventually(lambda: routed(scene) == (Route("AllTraffic", 1.0, ()),))
+        for _ in range(5):
+            scene.pass_time(0.5)
+            await asyncio.sleep(0.01)
+        assert worker.phase == "draining"
+        assert scene.reconciler._is_resting(scene.reconciler._endpoints[KEY])
+        channel.calls_elsewhere = 0
+        await eventually(lambda: not scene.reconciler._workers)
+        assert len(scene.engine.started) == 1
+
+    idle(tmp_path, story, idle_s=2)
 
 
 def test_after_a_restart_endpoints_rest_until_somebody_asks(tmp_path: Path) -> None:

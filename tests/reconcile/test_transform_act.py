@@ -297,6 +297,44 @@ def test_what_the_model_got_wrong_is_tried_again(
     assert len(calls) == 1 + retries
 
 
+def test_a_second_try_keeps_the_order_of_the_input(play: Callable[..., House]) -> None:
+    failed: list[bytes] = []
+
+    def answer(meta: Mapping[str, Any], body: bytes) -> Answer:
+        if body in (b"3\n", b"4\n") and failed.count(body) < 2:
+            failed.append(body)
+            raise CallFault({"reason": "out of luck", "status": 500})
+        return add_up(meta, body)
+
+    async def story(house: House) -> None:
+        house.put("in/a.csv", b"".join(b"%d\n" % number for number in range(12)))
+        await finished(house, BatchStrategy="SingleRecord", MaxConcurrentTransforms=5)
+        assert outputs(house)["out/a.csv.out"] == b"".join(b"%d\n" % number for number in range(12))
+
+    play(story, Behaviour(answer=answer))
+    assert len(failed) == 4
+
+
+def test_small_answers_do_not_each_take_a_thread(
+    play: Callable[..., House], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[object] = []
+    to_thread = asyncio.to_thread
+
+    async def counted(call: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        threads.append(call)
+        return await to_thread(call, *arguments, **options)
+
+    async def story(house: House) -> None:
+        house.put("in/a.csv", b"1\n" * 640)
+        monkeypatch.setattr(asyncio, "to_thread", counted)
+        await finished(house, BatchStrategy="SingleRecord")
+        assert outputs(house) == {"out/a.csv.out": b"1\n" * 640}
+
+    play(story)
+    assert len(threads) < 64  # a few for the job, and one for every 64 records that are read
+
+
 @pytest.mark.parametrize(
     ("behaviour", "text"),
     [

@@ -215,6 +215,16 @@ def test_csv_filters_select_as_python_slices(row: list[str], index: int, end: in
     assert (next(csv.reader(io.StringIO(some.decode(), newline="")), [])) == row[:end]
 
 
+anything = st.text(st.sampled_from('a1 ,"\n\t'), max_size=12)
+
+
+@given(st.lists(st.lists(anything, max_size=4), max_size=4))
+def test_rows_are_written_and_read_as_the_csv_module_does(rows: list[list[str]]) -> None:
+    text = b"".join(as_line(row) for row in rows)
+    written = processing("text/csv", InputFilter="$[:]").prepare(text)
+    assert written == b"".join(as_line(row) for row in rows if row)
+
+
 def as_line(row: list[str]) -> bytes:
     line = io.StringIO()
     csv.writer(line, lineterminator="\n").writerow(row)

@@ -107,6 +107,17 @@ def test_common_objectives_do_not_need_the_booster_for_few_rows() -> None:
         assert "as arrays" in BoosterScorer(train(objective, **parameters)).description, objective
 
 
+@pytest.mark.parametrize(
+    ("objective", "label"), [("binary:logistic", 0), ("binary:logistic", 1), ("count:poisson", 0)]
+)
+def test_a_model_that_saw_one_label_alone_is_left_to_the_booster(objective: str, label: int) -> None:
+    rows = np.random.default_rng(3).poisson(1, (50, FEATURES)).astype(np.float32)
+    booster = xgboost.train({"objective": objective, "nthread": 1}, xgboost.DMatrix(rows, [label] * 50), 2)
+    scorer = BoosterScorer(booster)
+    assert "base_score" in scorer.description
+    assert np.array_equal(scorer.score(rows), direct(booster, rows))
+
+
 libsvm_items = st.one_of(
     st.builds(lambda index, value: f"{index}:{value}", st.integers(0, 20), st.integers(0, 99_999_999)),
     st.sampled_from(["1", "0:1.5", "3:-2", ":", "1:", ":1", "1:2:3", "qid:4", "#", "x", "", "\t", "\r"]),
@@ -426,6 +437,40 @@ def test_one_bad_request_does_not_spoil_its_batch(model: Any, booster: xgboost.B
     assert [type(answer) for answer in answers] == [Result, Fault, Result, Result]
     assert np.allclose(numbers(answers[2]), direct(booster, [[1] + [0] * 11] * 2), atol=1e-6)
     assert answers[3].body == b""
+
+
+def test_requests_of_any_form_are_scored_together(
+    model: Any, booster: xgboost.Booster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random = np.random.default_rng(11)
+    rows = [[round(float(value), 3) for value in random.poisson(1, FEATURES)] for _ in range(6)]
+    line = [",".join(f"{value + 0.5:g}" for value in row) for row in rows]
+    wide = "\n".join([line[5]] * (xgboost_serving._SMALL_CELLS // FEATURES + 1))
+    instances = json.dumps({"instances": [{"features": row} for row in rows[:2]]})
+    bodies = [
+        (line[0], {}),
+        (instances, {"content_type": "application/json", "accept": "application/json"}),
+        (line[1] + "\n" + line[2], {"accept": "text/csv"}),
+        ("1,2", {}),
+        ("", {}),
+        ("0 1:2 3:4", {"content_type": "text/libsvm"}),
+        (wide, {}),
+        (line[3], {"content_type": "image/png"}),
+        (line[4], {"accept": "application/json"}),
+    ]
+    requests = [Request({"content_type": "text/csv", **meta}, body.encode()) for body, meta in bodies]
+    alone = [model.predict([request])[0] for request in requests]
+    scored: list[int] = []
+    score = model._score
+
+    def counted(matrix: Any) -> Any:
+        scored.append(len(matrix))
+        return score(matrix)
+
+    monkeypatch.setattr(model, "_score", counted)
+    assert model.predict(requests) == alone
+    assert sorted(scored) == [1, 6, wide.count("\n") + 1]
+    assert [each.status for each in alone if isinstance(each, Fault)] == [400, 415]
 
 
 def test_a_batch_answers_each_request_with_its_own_rows(model: Any, booster: xgboost.Booster) -> None:

@@ -70,10 +70,10 @@ class JsonPath:
         """What the path selects from a record; JsonPathError when a name or index is not there."""
         return _select(self, value, self.steps)
 
-    def columns(self, width: int) -> list[int] | None:
+    def columns(self, width: int) -> list[int] | range | None:
         """For a row of ``width`` fields: the indices selected, in order; None when the path is not about columns."""
         if not self.steps:
-            return list(range(width))
+            return range(width)
         if len(self.steps) != 1:
             return None
         step = self.steps[0]
@@ -84,8 +84,8 @@ class JsonPath:
                 )
             return [index % width for index in step.indices]
         if step.kind == "slice":
-            return list(range(width))[step.start : step.end]
-        return list(range(width)) if step.kind == "every" else None
+            return range(width)[step.start : step.end]
+        return range(width) if step.kind == "every" else None
 
 
 def _step(match: re.Match[str]) -> Step:

@@ -249,11 +249,14 @@ class EndpointReconciler:
                 endpoint.used_at = now
 
     def _is_used(self, endpoint: _Endpoint) -> bool:
-        """Whether anybody has asked since the last look, waits, or is being answered."""
+        """Whether anybody has asked since the last look, waits, or is being answered.
+
+        What is stopped already finishes its calls; until front processes have hung up it even seems to have some.
+        """
         used = self._routes.waiting(endpoint.route_key) > 0
         for worker in endpoint.workers.values():
             channel = worker.channel
-            if channel is not None:
+            if channel is not None and worker.phase != "draining":
                 used |= channel.calls > worker.calls_seen or channel.in_flight > 0
                 worker.calls_seen = channel.calls
         return used

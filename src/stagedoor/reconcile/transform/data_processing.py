@@ -32,6 +32,7 @@ _SHAPES: dict[str, Shape] = {
 _INPUT, _OUTPUT = "input", "output from the algorithm"
 _CSV_FIELD = r'(?:"(?:[^"]|"")*"|[^",\r\n]*)'
 _CSV_ROW = re.compile(rf"{_CSV_FIELD}(?:,{_CSV_FIELD})*(?:\r?\n|\Z)")
+_CSV_QUOTED = re.compile(r'["\r\n]')
 _NEAR_CHARACTERS = 60
 
 
@@ -160,6 +161,9 @@ def _csv_rows(data: bytes, what: str) -> list[list[str]]:
     """Its rows, without those that are empty. ``what`` is not CSV, if it is not."""
     try:
         text = data.decode()
+        if '"' not in text and "\r" not in text:
+            # Nothing but fields and commas, as rows of numbers are: no reader is needed.
+            return [line.split(",") for line in text.split("\n") if line]
         _check_quotes(text)
         return [fields for fields in csv.reader(io.StringIO(text, newline="")) if fields]
     except (csv.Error, UnicodeDecodeError) as error:
@@ -181,10 +185,15 @@ def _csv_line(path: JsonPath, fields: list[str]) -> bytes:
     columns = path.columns(len(fields))
     if columns is None:
         raise RecordError(f"the JSONPath {path.text!r} does not select columns of CSV")
+    if isinstance(columns, range):
+        return _csv_text(fields[columns.start : columns.stop])
     return _csv_text([fields[column] for column in columns])
 
 
 def _csv_text(fields: list[str]) -> bytes:
+    plain = ",".join(fields)
+    if plain and not _CSV_QUOTED.search(plain) and plain.count(",") == len(fields) - 1:
+        return plain.encode() + b"\n"
     line = io.StringIO()
     csv.writer(line, lineterminator="\n").writerow(fields)
     return line.getvalue().encode()

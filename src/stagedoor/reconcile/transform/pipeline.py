@@ -18,6 +18,9 @@ from stagedoor.reconcile.transform.inputs import Part, Source, take
 from stagedoor.reconcile.transform.splitting import Payload
 from stagedoor.traffic.channel import Answer, CallFaultError, CallTimeoutError, Channel
 
+# A thread costs more than to write so little: most of the time of a job with BatchStrategy SingleRecord.
+_WRITTEN_AT_ONCE_BYTES = 64 * 1024
+
 
 @dataclass(frozen=True, slots=True)
 class Invocations:
@@ -69,6 +72,7 @@ class Pipeline:
     ) -> None:
         self._channel = channel
         self._invocations = invocations
+        self._meta = invocations.meta
         self._processing = processing
         self._directory = directory
         self._upload = upload
@@ -79,7 +83,7 @@ class Pipeline:
 
     async def run(self, stream: Iterator[Part], stop: StopSignal) -> Failures:
         """Transform everything. StoppedError when the job is told to end, ChannelError when the worker is lost."""
-        pending: deque[tuple[Part, asyncio.Task[Answer] | None]] = deque()
+        pending: deque[tuple[Part, asyncio.Future[Answer] | None]] = deque()
         calls = 0
         try:
             while batch := await asyncio.to_thread(take, stream):
@@ -88,7 +92,7 @@ class Pipeline:
                     if part.payload is None:
                         pending.append((part, None))
                     elif part.source.failure is None:
-                        pending.append((part, asyncio.ensure_future(self._invoke(part.payload))))
+                        pending.append((part, self._call(part.payload)))
                         calls += 1
                     while calls >= self._invocations.in_flight:
                         calls -= await self._settle(*pending[0])
@@ -98,41 +102,49 @@ class Pipeline:
                 await self._settle(*pending[0])
                 pending.popleft()
         finally:
-            for _, task in pending:
-                if task is not None:
-                    task.cancel()
+            for _, answer in pending:
+                if answer is not None and not answer.cancel():
+                    answer.exception()  # nobody waits for it any more
             if self._output is not None:
                 self._output.close()
         return self._failures
 
-    async def _invoke(self, payload: Payload) -> Answer:
-        """One invocation; what the model or the machine got wrong is tried again, what the data got wrong is not."""
+    def _call(self, payload: Payload) -> asyncio.Future[Answer]:
+        return self._channel.call(self._meta, payload.body, self._invocations.timeout_s)
+
+    async def _answer(self, payload: Payload, answer: asyncio.Future[Answer]) -> Answer:
+        """The model's answer; what the model or the machine got wrong is tried again, what the data got wrong is not."""
         invocations = self._invocations
         for attempt in range(1, invocations.attempts + 1):
             try:
-                return await self._channel.call(invocations.meta, payload.body, invocations.timeout_s)
+                return await answer
             except CallFaultError as fault:
                 if fault.status < 500 or attempt == invocations.attempts:
                     raise AnswerError(fault.status, fault.reason) from fault
             except CallTimeoutError as error:
                 if attempt == invocations.attempts:
                     raise AnswerError(504, f"no answer within {invocations.timeout_s:g} seconds") from error
+            answer = self._call(payload)
         raise AssertionError("the last attempt returns or raises")
 
-    async def _settle(self, part: Part, task: "asyncio.Task[Answer] | None") -> int:
+    async def _settle(self, part: Part, call: "asyncio.Future[Answer] | None") -> int:
         """Write the next answer, or end its object; the number of calls that are over (0 or 1)."""
-        if task is None:
+        payload = part.payload
+        if call is None or payload is None:
             await self._end(part.source)
             return 0
-        assert part.payload is not None
         try:
-            meta, body = await task
+            meta, body = await self._answer(payload, call)
         except AnswerError as error:
             self._failed(part.source, str(error), error.status)
             return 1
         if part.source.failure is None:
+            content_type = str(meta.get("content_type", ""))
             try:
-                await asyncio.to_thread(self._write, part.payload, body, str(meta.get("content_type", "")))
+                if len(payload.body) + len(body) <= _WRITTEN_AT_ONCE_BYTES:
+                    self._write(payload, body, content_type)
+                else:
+                    await asyncio.to_thread(self._write, payload, body, content_type)
             except RecordError as error:
                 self._failed(part.source, str(error))
         return 1

@@ -213,7 +213,10 @@ def _trees_of_rounds(model: dict[str, Any], rounds: int, classes: int) -> int:
 
 def _base_margins(base_score: str, groups: int, to_margin: Callable[[float], float]) -> "NDArray[np.float32]":
     scores = [float(text) for text in base_score.strip("[]").split(",")]
-    margins = [to_margin(score) for score in scores]
+    try:
+        margins = [to_margin(score) for score in scores]
+    except (ValueError, ZeroDivisionError) as error:  # all labels were alike: the margin is infinite
+        raise ValueError(f"base_score {base_score}") from error
     if len(margins) == 1:
         margins *= groups
     if len(margins) != groups:

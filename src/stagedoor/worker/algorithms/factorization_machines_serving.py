@@ -26,6 +26,7 @@ class MachinePredictor:
     """A ``RowPredictor``."""
 
     takes_sparse = True
+    asks_together = True
 
     def __init__(self, machine: FactorizationMachine, predictor_type: str) -> None:
         self._machine = machine

@@ -26,6 +26,7 @@ class Clusters:
     """A ``RowPredictor``. ``distance_to_cluster`` is the Euclidean distance."""
 
     takes_sparse = False
+    asks_together = True
 
     def __init__(self, centers: "NDArray[np.float64]") -> None:
         self._centers = centers

@@ -27,6 +27,7 @@ class LinearPredictor:
     """A ``RowPredictor``."""
 
     takes_sparse = True
+    asks_together = True
 
     def __init__(self, arrays: "dict[str, NDArray[Any]]") -> None:
         self._weights = arrays["weights"].astype(np.float64)

@@ -26,6 +26,7 @@ class Projection:
     """A ``RowPredictor`` of directions (columns of ``vectors``) around a mean."""
 
     takes_sparse = True
+    asks_together = True
 
     def __init__(self, vectors: "NDArray[Any]", mean: "NDArray[Any]") -> None:
         self._vectors = vectors.astype(np.float64)

@@ -29,6 +29,7 @@ class AnomalyScorer:
     """A ``RowPredictor``."""
 
     takes_sparse = False
+    asks_together = True
 
     def __init__(self, forest: RandomCutForest) -> None:
         self._forest = forest

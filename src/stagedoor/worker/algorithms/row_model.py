@@ -1,11 +1,11 @@
 """Serves rows of numbers as SageMaker's own algorithms do: CSV, JSON, JSON lines or RecordIO in and out.
 
-Place in the flow: ``NAME_serving.load`` wraps what it loaded in a ``RowModel``; ``worker.model_server`` calls ``predict``. The
-algorithm itself only sees matrices: it gives one array for each member of the answer (``RowPredictor``).
+Place in the flow: ``NAME_serving.load`` wraps what it loaded in a ``RowModel``; ``worker.model_server`` calls ``predict`` with all
+requests that had arrived. The algorithm itself only sees matrices: it gives one array for each member of the answer (``RowPredictor``).
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -16,7 +16,12 @@ from stagedoor.worker.algorithms import predictions, request_rows, sparse_rows
 from stagedoor.worker.algorithms.csv_rows import RowsError
 from stagedoor.worker.algorithms.predictions import CSV, JSON, JSON_LINES, AcceptError
 from stagedoor.worker.algorithms.recordio import write_record
-from stagedoor.worker.algorithms.request_rows import ContentTypeError, FeatureCountError, SparseRows
+from stagedoor.worker.algorithms.request_rows import (
+    ContentTypeError,
+    DenseRows,
+    FeatureCountError,
+    SparseRows,
+)
 from stagedoor.worker.algorithms.specification import specification
 from stagedoor.worker.model import Fault, Request, Result
 
@@ -24,6 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 RECORDIO = request_rows.RECORDIO
+_CELLS_TOGETHER = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +44,14 @@ class RowAnswers:
 
 
 class RowPredictor(Protocol):
-    """A loaded model. ``takes_sparse``: ``answer`` may also be given a CSR matrix of ``features`` columns."""
+    """A loaded model. ``takes_sparse``: ``answer`` may also be given a CSR matrix of ``features`` columns.
+
+    ``asks_together``: a row has the same answer whatever rows it comes with, so those of the requests that wait are put together.
+    """
 
     features: int
     takes_sparse: bool
+    asks_together: bool
 
     def answer(self, rows: Any) -> RowAnswers:
         """The answers for a float32 matrix without missing values."""
@@ -64,9 +74,16 @@ class RowModel:
 
     def predict(self, requests: Sequence[Request]) -> Sequence[Result | Fault]:
         """One result or fault per request, in order."""
-        return [self._answer(request) for request in requests]
+        questions = [self._question(request) for request in requests]
+        together = self._together(questions) if len(questions) > 1 and self._predictor.asks_together else None
+        if together is None:
+            return [self._answered_alone(question) for question in questions]
+        return [
+            each if isinstance(each, Fault) else _result(each, [next(together)], self._envelope)
+            for each in questions
+        ]
 
-    def _answer(self, request: Request) -> Result | Fault:
+    def _question(self, request: Request) -> "_Question | Fault":
         accept = request.meta.get("accept")
         try:
             media = request_rows.media_type(
@@ -81,31 +98,74 @@ class RowModel:
             rows = request_rows.read_rows(
                 media.name, request.body, self._predictor.features, media.label_size or 0
             )
-            answers = self._answers_for(rows)
+            _check_finite(rows.matrix if isinstance(rows, DenseRows) else rows.values)
         except (RowsError, FeatureCountError) as error:
-            return Fault(400, f"unable to evaluate payload provided: {error}")
-        members = dict(answers[0].members)
-        if _is_verbose(accept):
-            members |= answers[0].verbose
-        table = {
-            name: np.concatenate([{**part.members, **part.verbose}[name] for part in answers])
-            for name in members
-        }
-        return Result(
-            _encode(table, content_type, self._envelope), content_type, request.meta.get("custom_attributes")
-        )
+            return _refused(error)
+        return _Question(rows, content_type, _is_verbose(accept), request.meta.get("custom_attributes"))
+
+    def _together(self, questions: "Sequence[_Question | Fault]") -> Iterator[RowAnswers] | None:
+        """The answers to all of them, evaluated at once; None when they are of different kinds, or many rows anyway."""
+        matrices: list[NDArray[np.float32]] = []
+        for question in questions:
+            if isinstance(question, _Question):
+                if not isinstance(question.rows, DenseRows):
+                    return None
+                matrices.append(question.rows.matrix)
+        if len(matrices) < 2 or sum(matrix.size for matrix in matrices) > _CELLS_TOGETHER:
+            return None
+        return _parts(self._predictor.answer(np.concatenate(matrices)), [len(matrix) for matrix in matrices])
+
+    def _answered_alone(self, question: "_Question | Fault") -> Result | Fault:
+        if isinstance(question, Fault):
+            return question
+        try:
+            return _result(question, self._answers_for(question.rows), self._envelope)
+        except (RowsError, FeatureCountError) as error:
+            return _refused(error)
 
     def _answers_for(self, rows: request_rows.Rows) -> list[RowAnswers]:
         predictor = self._predictor
         if isinstance(rows, SparseRows) and predictor.takes_sparse:
             matrix = sparse_rows.sparse_rows(rows.values, rows.columns, rows.starts, predictor.features)
-            _check_finite(rows.values)
             return [predictor.answer(matrix)]
-        answers: list[RowAnswers] = []
-        for chunk in rows.chunks(predictor.features, absent=0.0):
-            _check_finite(chunk)
-            answers.append(predictor.answer(chunk))
-        return answers
+        return [predictor.answer(chunk) for chunk in rows.chunks(predictor.features, absent=0.0)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """A request that was understood."""
+
+    rows: request_rows.Rows
+    content_type: str
+    verbose: bool
+    custom_attributes: str | None
+
+
+def _refused(error: Exception) -> Fault:
+    return Fault(400, f"unable to evaluate payload provided: {error}")
+
+
+def _parts(answers: RowAnswers, counts: Sequence[int]) -> Iterator[RowAnswers]:
+    """The answers of ``counts`` rows after ``counts`` rows."""
+    start = 0
+    for count in counts:
+        rows = slice(start, start + count)
+        yield RowAnswers(
+            {name: values[rows] for name, values in answers.members.items()},
+            {name: values[rows] for name, values in answers.verbose.items()},
+        )
+        start += count
+
+
+def _result(question: _Question, answers: Sequence[RowAnswers], envelope: str) -> Result:
+    members = dict(answers[0].members)
+    if question.verbose:
+        members |= answers[0].verbose
+    table = {
+        name: np.concatenate([{**part.members, **part.verbose}[name] for part in answers]) for name in members
+    }
+    body = _encode(table, question.content_type, envelope)
+    return Result(body, question.content_type, question.custom_attributes)
 
 
 def _check_finite(values: "NDArray[np.float32]") -> None:

@@ -1,7 +1,7 @@
 """Serves XGBoost models as AWS's built-in algorithm does: CSV, LIBSVM, JSON or RecordIO rows in, CSV or JSON out.
 
 Place in the flow: ``worker.model_server`` calls ``load`` once and then ``predict`` with every batch of requests that had
-arrived. All small CSV requests of a batch are read together and scored as one matrix. A few rows are scored by
+arrived. All small requests of a batch are scored as one matrix; those of CSV counts are read together, too. A few rows are scored by
 ``tree_ensemble`` (checked against the booster after the first answer), many by the booster itself.
 
 Environment variables of the model, as AWS's container knows them: ``SAGEMAKER_BATCH`` (one prediction per line),
@@ -11,9 +11,9 @@ Environment variables of the model, as AWS's container knows them: ``SAGEMAKER_B
 
 import os
 import pickle
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 import xgboost
@@ -23,7 +23,13 @@ from stagedoor.worker.algorithms.booster_scorer import BoosterScorer
 from stagedoor.worker.algorithms.csv_rows import RowsError, read_lines
 from stagedoor.worker.algorithms.failures import ModelFileError
 from stagedoor.worker.algorithms.predictions import AcceptError
-from stagedoor.worker.algorithms.request_rows import ContentTypeError, DenseRows, FeatureCountError
+from stagedoor.worker.algorithms.request_rows import (
+    ContentTypeError,
+    DenseRows,
+    FeatureCountError,
+    Rows,
+    SparseRows,
+)
 from stagedoor.worker.model import Fault, Request, Result
 from stagedoor.worker.specs import ModelSpec
 
@@ -33,6 +39,7 @@ if TYPE_CHECKING:
 _SUFFIXES = {".json", ".ubj", ".model", ".bin", ".pkl", ".pickle", ".xgb"}
 _PICKLE_START = b"\x80"
 _SMALL_BODY_BYTES = 256 * 1024
+_SMALL_CELLS = 64 * 1024
 _OPERATOR_NAMES = {
     request_rows.CSV: "csv",
     request_rows.LIBSVM: "libsvm",
@@ -108,6 +115,11 @@ def _media_type(content_type: str) -> str:
     return media.name
 
 
+def _is_small(rows: "Rows | Result | Fault") -> TypeGuard[DenseRows]:
+    """Whether these are few enough to be scored together with others."""
+    return isinstance(rows, DenseRows) and rows.matrix.size <= _SMALL_CELLS
+
+
 class XgboostModel:
     """One or several boosters (their answers are averaged) with the formats of AWS's container around them."""
 
@@ -131,19 +143,32 @@ class XgboostModel:
 
     def predict(self, requests: Sequence[Request]) -> Sequence[Result | Fault]:
         """One result or fault per request, in order."""
-        together = self._read_together(requests) if len(requests) > 1 else None
-        if together is not None:
-            matrix, counts = together
-            scores = self._score(matrix)
-            answers: list[Result | Fault] = []
-            start = 0
-            for request, count in zip(requests, counts, strict=True):
-                answers.append(self._encode(request, scores[start : start + count]))
-                start += count
-            return answers
-        return [self._answer(request) for request in requests]
+        if len(requests) == 1:
+            return [self._answer(requests[0], self._read(requests[0]))]
+        counts = self._read_counts(requests)
+        if counts is not None:
+            matrix, lengths = counts
+            scores = self._parts(matrix, lengths)
+            return [self._encode(request, next(scores)) for request in requests]
+        read = [self._read(request) for request in requests]
+        small = [rows.matrix for rows in read if _is_small(rows)]
+        scores = self._parts(np.concatenate(small), [len(rows) for rows in small]) if small else iter(())
+        return [
+            self._encode(request, next(scores)) if _is_small(rows) else self._answer(request, rows)
+            for request, rows in zip(requests, read, strict=True)
+        ]
 
-    def _read_together(self, requests: Sequence[Request]) -> "tuple[NDArray[np.float32], list[int]] | None":
+    def _parts(
+        self, matrix: "NDArray[np.float32]", lengths: Sequence[int]
+    ) -> "Iterator[NDArray[np.float32]]":
+        """The scores of requests that have ``lengths`` rows each in ``matrix``."""
+        scores = self._score(matrix)
+        start = 0
+        for length in lengths:
+            yield scores[start : start + length]
+            start += length
+
+    def _read_counts(self, requests: Sequence[Request]) -> "tuple[NDArray[np.float32], list[int]] | None":
         """All requests as one matrix, when all are small CSV bodies of integers of the right width; else None."""
         lines: list[bytes] = []
         counts: list[int] = []
@@ -163,7 +188,8 @@ class XgboostModel:
             return None
         return matrix, counts
 
-    def _answer(self, request: Request) -> Result | Fault:
+    def _read(self, request: Request) -> "Rows | Result | Fault":
+        """The rows of a request, or its answer when it has none."""
         if not request.body:
             # AWS's container answers an empty body with an empty answer (204).
             return Result(b"", "text/csv; charset=utf-8")
@@ -173,7 +199,7 @@ class XgboostModel:
             return Fault(415, str(error))
         name = _OPERATOR_NAMES[media]
         try:
-            rows = request_rows.read_rows(media, request.body, self._features)
+            return request_rows.read_rows(media, request.body, self._features)
         except RowsError as error:
             return Fault(
                 415,
@@ -181,11 +207,14 @@ class XgboostModel:
             )
         except FeatureCountError as error:
             return Fault(400, f"Unable to evaluate payload provided: {error}")
+
+    def _answer(self, request: Request, rows: "Rows | Result | Fault") -> Result | Fault:
         if isinstance(rows, DenseRows):
-            scores = self._score(rows.matrix)
-        else:
-            scores = np.concatenate([self._score(chunk) for chunk in rows.chunks(self._features)])
-        return self._encode(request, scores)
+            return self._encode(request, self._score(rows.matrix))
+        if isinstance(rows, SparseRows):
+            chunks = rows.chunks(self._features)
+            return self._encode(request, np.concatenate([self._score(chunk) for chunk in chunks]))
+        return rows
 
     def _score(self, matrix: "NDArray[np.float32]") -> "NDArray[np.float32]":
         if len(self._scorers) == 1:
