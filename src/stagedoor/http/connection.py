@@ -20,6 +20,7 @@ import httptools
 
 from stagedoor.http import head
 from stagedoor.http.body import BodyLostError, StreamBody
+from stagedoor.http.farewell import hang_up
 from stagedoor.http.head import RefusedHeadError, UnsendableHeaderError
 from stagedoor.http.message import Answering, FileSlice, Pending, Request, Response, TlsFromHere, answer_of
 
@@ -267,7 +268,7 @@ class Connection(asyncio.Protocol):
     def _next(self) -> None:
         if self._finishing and self._current is None and not self._closing:
             self._closing = True
-            self._transport.close()
+            hang_up(self._transport)
         while self._current is None and self._queue and not self._closing:
             request, body, keep_alive = self._queue.popleft()
             try:
@@ -490,7 +491,7 @@ class Connection(asyncio.Protocol):
         """Close. With input unread, a close would reset the connection and the client might never see the answer."""
         self._closing = True
         if read_all:
-            self._transport.close()
+            hang_up(self._transport)
             return
         if self._transport.can_write_eof():
             self._transport.write_eof()

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from stagedoor.http.connection import LINGER_S
+from stagedoor.http.farewell import hang_up
 
 
 class Relay(asyncio.Protocol):
@@ -102,13 +103,13 @@ class Relay(asyncio.Protocol):
         no half end that would say so.
         """
         if _has_hung_up(self._inner):
-            self._client.close()
+            hang_up(self._client)
         else:
-            self._loop.call_later(LINGER_S, self._client.close)
+            self._loop.call_later(LINGER_S, hang_up, self._client)
 
     def hung_up(self) -> None:
         """Who answered is gone."""
-        self._client.close()
+        hang_up(self._client)
 
 
 class _Inner(asyncio.Protocol):
