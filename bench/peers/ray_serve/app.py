@@ -19,7 +19,7 @@ class Scorer:
     async def __call__(self, request: Request) -> Response:
         body = await request.body()
         if request.url.path == "/review":
-            return Response(csv_of(self._boosters.review(body)), media_type="text/csv")
+            return Response(csv_of(self._boosters.review_csv(body)), media_type="text/csv")
         return Response(json_of(self._boosters.row_json(body)), media_type="application/json")
 
 
