@@ -1,4 +1,4 @@
-"""The servers that are compared: stagedoor and each peer, started one after the other, checked, then all left running."""
+"""The servers that are compared: stagedoor and each peer, started one after the other, checked, then all left alive."""
 
 import subprocess
 import time
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench import environments, load, processes, stage
 from bench.environments import NotStarted, Unavailable
-from bench.load import Asked, BenchError
+from bench.load import Answer, Asked, BenchError
 from bench.options import Options
 from bench.peers import catalogue
 from bench.peers.catalogue import Peer
@@ -19,6 +19,7 @@ OURS = "stagedoor"
 WORST_DIFFERENCE = 1e-6
 _START_TIMEOUT_S = 120.0
 _ATTEMPTS = 2
+_WAKING = 8
 
 Running = AbstractContextManager[tuple["subprocess.Popen[bytes]", float]]
 
@@ -61,14 +62,28 @@ def check(contestant: Contestant, works: Mapping[str, Work]) -> None:
     for work in (works[name] for name in contestant.works):
         _, asked = contestant.ask(work)
         answers, _ = load.send_all(asked, 4)
-        for one, answer, wanted in zip(asked, answers, work.wanted, strict=True):
-            if answer.status != (403 if one.is_refused else 200):
-                raise BenchError(
-                    f"{contestant.title} answered {work.name} with {answer.status}: {answer.body[:300]!r}"
-                )
-            if not one.is_refused:
-                difference = abs(catalogue.score(answer.body) - wanted)
-                contestant.worst_difference = max(contestant.worst_difference, difference)
+        _compare(contestant, work, asked, answers)
+
+
+def wake(contestant: Contestant, work: Work) -> None:
+    """A few requests to a server that stood still: their answers have to be right before anything is timed. BenchError when not."""
+    _, asked = contestant.ask(work)
+    try:
+        answers, _ = load.send_all(asked[:_WAKING], _WAKING // 2, _START_TIMEOUT_S)
+    except (OSError, EOFError, TimeoutError) as error:
+        raise BenchError(f"no answer after its pause: {str(error) or type(error).__name__}") from error
+    _compare(contestant, work, asked, answers)
+
+
+def _compare(contestant: Contestant, work: Work, asked: Sequence[Asked], answers: Sequence[Answer]) -> None:
+    for one, answer, wanted in zip(asked, answers, work.wanted, strict=False):
+        if answer.status != (403 if one.is_refused else 200):
+            raise BenchError(
+                f"{contestant.title} answered {work.name} with {answer.status}: {answer.body[:300]!r}"
+            )
+        if not one.is_refused:
+            difference = abs(catalogue.score(answer.body) - wanted)
+            contestant.worst_difference = max(contestant.worst_difference, difference)
     if contestant.worst_difference > WORST_DIFFERENCE:
         raise BenchError(
             f"{contestant.title}: answers differ from the booster's by {contestant.worst_difference}"
