@@ -5,6 +5,7 @@ from typing import Any
 
 from bench import plots
 from bench.contestants import OURS
+from bench.peers.catalogue import FRAMEWORK, HAND_WRITTEN
 from bench.plots import Bar, Line, Span
 from bench.summary import Invoke, median_of
 
@@ -56,11 +57,7 @@ def _throughput(invoke: Invoke, work: str, title: str, at: int) -> str:
         value = invoke.median(server["name"], work, at, "requests_per_s")
         shown = f"{value:,.0f}" if value else "failed"
         rows.append(Bar(_short(server["title"]), value, shown, server["name"] == OURS))
-    rows += [
-        Bar(_short(server["title"]), None, "not available here")
-        for server in invoke.servers
-        if "reason" in server
-    ]
+    rows += [Bar(_short(server["title"]), None, "not available here") for server in invoke.missing(work)]
     return plots.bars(f"Answers a second, {at} connections", title, rows)
 
 
@@ -82,7 +79,7 @@ def _times(invoke: Invoke, work: str, title: str, at: int) -> str:
 
 def _connections(invoke: Invoke) -> str:
     looks = {OURS: "ours"}
-    for kind, look in (("hand-written", "third"), ("framework", "other")):
+    for kind, look in ((HAND_WRITTEN, "third"), (FRAMEWORK, "other")):
         best = invoke.best(kind, "review", invoke.connections[-1], "requests_per_s")
         if best:
             looks[best] = look
