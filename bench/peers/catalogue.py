@@ -190,6 +190,7 @@ def _mlflow_environment(place: Place) -> dict[str, str]:
     return {
         "MLFLOW_TRACKING_URI": f"sqlite:///{place.folder}/mlflow.db",
         "MLFLOW_DISABLE_TELEMETRY": "true",
+        "UVICORN_ACCESS_LOG": "false",
         "UVICORN_TIMEOUT_WORKER_HEALTHCHECK": str(_NEVER_S),
     }
 
@@ -214,6 +215,8 @@ def _multi_model_server(place: Place) -> list[str]:
         *serve,
         "--mms-config",
         str(configuration),
+        "--log-config",
+        str(HERE / "multi_model_server" / "log4j2.xml"),
         "--model-store",
         str(store),
         "--models",

@@ -8,7 +8,7 @@ from bench.peers.boosters import Boosters, features_of
 from bentoml.validators import DType
 
 
-@bentoml.service(workers=2, traffic={"timeout": 60})
+@bentoml.service(workers=2, traffic={"timeout": 60}, logging={"access": {"enabled": False}})
 class Scorer:
     def __init__(self) -> None:
         self._boosters = Boosters()
