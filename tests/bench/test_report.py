@@ -133,6 +133,7 @@ def test_page_and_plots_are_written_and_earlier_plots_go(small_raw: Path, tmp_pa
     }
     for path in written:
         if path.suffix == ".svg":
+            assert "given a reader" not in path.read_text()
             assert f"plots/{path.name}" in (tmp_path / "to" / "RESULTS.md").read_text()
 
 
