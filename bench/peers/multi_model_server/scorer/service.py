@@ -1,4 +1,4 @@
-"""The custom service of AWS's multi-model-server: raw bodies in, texts out. CSV is decoded as in AWS's containers, by their toolkit."""
+"""The custom service of AWS's multi-model-server: raw bodies in, texts out. CSV is decoded by the toolkit that AWS's containers have."""
 
 from typing import Any
 
