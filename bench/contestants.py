@@ -1,15 +1,15 @@
-"""The servers that are compared: stagedoor and each peer, started one after the other, checked, then all left running."""
+"""The servers that are compared: stagedoor and each peer, started one after the other, checked, then all left alive."""
 
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench import environments, load, processes, stage
 from bench.environments import NotStarted, Unavailable
-from bench.load import Asked, BenchError
+from bench.load import Answer, Asked, BenchError
 from bench.options import Options
 from bench.peers import catalogue
 from bench.peers.catalogue import Peer
@@ -19,6 +19,7 @@ OURS = "stagedoor"
 WORST_DIFFERENCE = 1e-6
 _START_TIMEOUT_S = 120.0
 _ATTEMPTS = 2
+_WAKING = 8
 
 Running = AbstractContextManager[tuple["subprocess.Popen[bytes]", float]]
 
@@ -30,6 +31,8 @@ class Contestant:
     name: str
     title: str
     kind: str
+    works: Collection[str] = ()
+    """The names of the works that it is asked."""
     ask: Callable[[Work], tuple[str, Sequence[Asked]]] = lambda work: ("", ())
     pid: int = 0
     start_s: float = 0.0
@@ -39,7 +42,12 @@ class Contestant:
 
     def raw(self) -> dict[str, object]:
         """As the raw file keeps it."""
-        told: dict[str, object] = {"name": self.name, "title": self.title, "kind": self.kind}
+        told: dict[str, object] = {
+            "name": self.name,
+            "title": self.title,
+            "kind": self.kind,
+            "works": list(self.works),
+        }
         if self.reason:
             return told | {"reason": self.reason}
         return told | {
@@ -51,17 +59,31 @@ class Contestant:
 
 def check(contestant: Contestant, works: Mapping[str, Work]) -> None:
     """Each request once: the answer is the booster's, or the refusal that is due. BenchError when not."""
-    for work in works.values():
+    for work in (works[name] for name in contestant.works):
         _, asked = contestant.ask(work)
         answers, _ = load.send_all(asked, 4)
-        for one, answer, wanted in zip(asked, answers, work.wanted, strict=True):
-            if answer.status != (403 if one.is_refused else 200):
-                raise BenchError(
-                    f"{contestant.title} answered {work.name} with {answer.status}: {answer.body[:300]!r}"
-                )
-            if not one.is_refused:
-                difference = abs(catalogue.score(answer.body) - wanted)
-                contestant.worst_difference = max(contestant.worst_difference, difference)
+        _compare(contestant, work, asked, answers)
+
+
+def wake(contestant: Contestant, work: Work) -> None:
+    """A few requests to a server that stood still: their answers have to be right before anything is timed. BenchError when not."""
+    _, asked = contestant.ask(work)
+    try:
+        answers, _ = load.send_all(asked[:_WAKING], _WAKING // 2, _START_TIMEOUT_S)
+    except (OSError, EOFError, TimeoutError) as error:
+        raise BenchError(f"no answer after its pause: {str(error) or type(error).__name__}") from error
+    _compare(contestant, work, asked, answers)
+
+
+def _compare(contestant: Contestant, work: Work, asked: Sequence[Asked], answers: Sequence[Answer]) -> None:
+    for one, answer, wanted in zip(asked, answers, work.wanted, strict=False):
+        if answer.status != (403 if one.is_refused else 200):
+            raise BenchError(
+                f"{contestant.title} answered {work.name} with {answer.status}: {answer.body[:300]!r}"
+            )
+        if not one.is_refused:
+            difference = abs(catalogue.score(answer.body) - wanted)
+            contestant.worst_difference = max(contestant.worst_difference, difference)
     if contestant.worst_difference > WORST_DIFFERENCE:
         raise BenchError(
             f"{contestant.title}: answers differ from the booster's by {contestant.worst_difference}"
@@ -86,6 +108,7 @@ def ours(stack: ExitStack, works: Mapping[str, Work], options: Options) -> Conte
         OURS,
         "stagedoor (signature and policy checked)",
         "ours",
+        tuple(works),
         lambda work: (made.invocations_url(work.name), made.ask(work)),
         made.server.pid,
         time.monotonic() - began_s,
@@ -100,7 +123,8 @@ def peer(
     stack: ExitStack, chosen: Peer, works: Mapping[str, Work], folder: Path, options: Options
 ) -> Contestant:
     """The peer, running and checked; with its reason when it cannot be had or answers falsely. A start is tried twice."""
-    contestant = Contestant(chosen.name, chosen.title, chosen.kind)
+    asked = tuple(name for name in works if name in chosen.questions)
+    contestant = Contestant(chosen.name, chosen.title, chosen.kind, asked)
     for attempt in range(_ATTEMPTS):
         own = ExitStack()
         try:
@@ -141,17 +165,18 @@ def _start(
 
 
 def _ask_peer(chosen: Peer, place: catalogue.Place, work: Work) -> tuple[str, Sequence[Asked]]:
-    question = chosen.review if work.name == "review" else chosen.row
+    question = chosen.questions[work.name]
     url = f"http://127.0.0.1:{place.port}{question.path}"
     headers = {"Content-Type": question.content_type}
     return url, [load.request("POST", url, question.body(body), headers) for body in work.bodies]
 
 
 def _started(chosen: Peer, place: catalogue.Place, works: Mapping[str, Work]) -> Running:
-    environment = catalogue.base_environment(place) | dict(chosen.environment(place))
+    environment = catalogue.environment_of(chosen, place)
     for work in works.values():
         environment[f"BENCH_{work.name.upper()}_MODEL"] = str(work.model)
-    _, asked = _ask_peer(chosen, place, next(iter(works.values())))
+    first = next(work for name, work in works.items() if name in chosen.questions)
+    _, asked = _ask_peer(chosen, place, first)
 
     def is_ready() -> bool:
         return answers_well(asked[0])

@@ -1,10 +1,11 @@
 """The plots of a raw file, by name: what ``report`` writes beside its page."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bench import plots
 from bench.contestants import OURS
+from bench.peers.catalogue import FRAMEWORK, GIVEN, HAND_WRITTEN
 from bench.plots import Bar, Line, Span
 from bench.summary import Invoke, median_of
 
@@ -26,6 +27,11 @@ def all_of(sections: Mapping[str, Raw]) -> dict[str, str]:
 
 def _short(title: str) -> str:
     return title.partition(" (")[0]
+
+
+def _plotted(servers: Iterable[Raw]) -> list[Raw]:
+    """Those with stagedoor's reader given to them are in the tables alone: nobody can run them so."""
+    return [server for server in servers if server["kind"] != GIVEN]
 
 
 def _invoke(invoke: Invoke) -> dict[str, str]:
@@ -52,21 +58,19 @@ def _invoke(invoke: Invoke) -> dict[str, str]:
 
 def _throughput(invoke: Invoke, work: str, title: str, at: int) -> str:
     rows = []
-    for server in invoke.ordered(work, at):
+    for server in _plotted(invoke.ordered(work, at)):
         value = invoke.median(server["name"], work, at, "requests_per_s")
         shown = f"{value:,.0f}" if value else "failed"
         rows.append(Bar(_short(server["title"]), value, shown, server["name"] == OURS))
     rows += [
-        Bar(_short(server["title"]), None, "not available here")
-        for server in invoke.servers
-        if "reason" in server
+        Bar(_short(server["title"]), None, "not available here") for server in _plotted(invoke.missing(work))
     ]
     return plots.bars(f"Answers a second, {at} connections", title, rows)
 
 
 def _times(invoke: Invoke, work: str, title: str, at: int) -> str:
     rows = []
-    for server in invoke.ordered(work, at):
+    for server in _plotted(invoke.ordered(work, at)):
         low, high = (invoke.median(server["name"], work, at, name) for name in ("p50_ms", "p99_ms"))
         if low and high:
             rows.append(
@@ -82,7 +86,7 @@ def _times(invoke: Invoke, work: str, title: str, at: int) -> str:
 
 def _connections(invoke: Invoke) -> str:
     looks = {OURS: "ours"}
-    for kind, look in (("hand-written", "third"), ("framework", "other")):
+    for kind, look in ((HAND_WRITTEN, "third"), (FRAMEWORK, "other")):
         best = invoke.best(kind, "review", invoke.connections[-1], "requests_per_s")
         if best:
             looks[best] = look
@@ -105,7 +109,7 @@ def _each(invoke: Invoke, title: str, note: str, name: str, factor: float, unit:
             f"{server[name] * factor:,.0f} {unit}" if factor < 1 else f"{server[name]:.1f} {unit}",
             server["name"] == OURS,
         )
-        for server in sorted(invoke.live, key=lambda one: one[name])
+        for server in sorted(_plotted(invoke.live), key=lambda one: one[name])
     ]
     return plots.bars(title, note, rows)
 

@@ -2,7 +2,7 @@
 
 stagedoor's requests are signed by a user whose policy is read each time, one in a hundred is forged and one in a hundred comes
 from a user who may not (each must be refused); its model runs in a process of its own. The peers check nothing. Repeats are
-interleaved: in each, every server has its turn.
+interleaved: in each, every server has its turn, while the others stand still.
 """
 
 import tempfile
@@ -12,11 +12,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from bench import contestants, load, processes, work
+from bench import contestants, load, processes, turns, work
 from bench.contestants import OURS, Contestant
 from bench.load import BenchError
 from bench.options import Options
 from bench.peers.catalogue import PEERS
+from bench.turns import Take
 
 IDLE_S = 3.0
 
@@ -40,12 +41,13 @@ def run(options: Options) -> dict[str, Any]:
         ]
         live = [server for server in servers if not server.reason]
         idle = _idle(live)
-        runs = [
-            measured
-            for one in works.values()
-            for connections in options.connections
-            for measured in _rounds(live, one, connections, folder, options)
-        ]
+        with turns.among([server.pid for server in live]) as take:
+            runs = [
+                measured
+                for one in works.values()
+                for connections in options.connections
+                for measured in _rounds(live, one, connections, take, folder, options)
+            ]
         told = []
         for server in servers:
             raw = server.raw() | idle.get(server.name, {})
@@ -67,14 +69,21 @@ def _idle(live: Sequence[Contestant]) -> dict[str, dict[str, Any]]:
 
 
 def _rounds(
-    live: Sequence[Contestant], one: work.Work, connections: int, folder: Path, options: Options
+    live: Sequence[Contestant],
+    one: work.Work,
+    connections: int,
+    take: Take,
+    folder: Path,
+    options: Options,
 ) -> list[dict[str, Any]]:
     options.say(f"{one.title}, {connections} connections")
     found = []
+    asked = [server for server in live if one.name in server.works]
     for repeat in range(options.repeats):
         # Another one begins each time, so that nobody always follows the same neighbour.
-        first = repeat % len(live)
-        for server in [*live[first:], *live[:first]]:
+        first = repeat % len(asked)
+        for server in [*asked[first:], *asked[:first]]:
+            take(server.pid)
             base = {"work": one.name, "connections": connections, "repeat": repeat, "server": server.name}
             found.append(base | _measure(server, one, connections, folder, options))
     return found
@@ -85,8 +94,9 @@ def _measure(
 ) -> dict[str, Any]:
     url, asked = server.ask(one)
     requests = load.write(folder / "requests", asked)
-    before_s, before_front_s = processes.cpu_s(server.pid), processes.server_cpu_s(server.pid)
     try:
+        contestants.wake(server, one)
+        before_s, before_front_s = processes.cpu_s(server.pid), processes.server_cpu_s(server.pid)
         seen = load.wrk(url, requests, connections, options.seconds)
     except BenchError as error:
         options.say(f"{server.title}: {error}")

@@ -1,4 +1,5 @@
-"""Servers as child processes: a free port, a start that is waited for, memory and processor time of all their processes, an end by pid.
+"""Servers as child processes: a free port, a start that is waited for, memory and processor time of all their processes, a pause, an
+end by pid.
 
 Some servers detach what they start. On Linux this process adopts such orphans (it is their subreaper), so that nothing is left
 running when the benchmark ends, however it ends.
@@ -13,7 +14,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from bench.environments import NotStarted
 END_TIMEOUT_S = 15.0
 _PR_SET_CHILD_SUBREAPER = 36
 _FRONT_NAME = "stagedoor: fron"  # the kernel keeps fifteen bytes of a title
+_PAUSE_ROUNDS = 20
 _TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 _ENDINGS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -141,8 +143,31 @@ def own_cpu_s(pid: int) -> float:
     return 0.0
 
 
+def pause(root: int) -> None:
+    """Stop ``root`` and all below it where they stand, also what they start meanwhile, until ``resume``."""
+    stopped: set[Seen] = set()
+    for _ in range(_PAUSE_ROUNDS):
+        fresh = [seen for seen in descendants(root) if seen not in stopped]
+        if not fresh:
+            return
+        _signal(fresh, signal.SIGSTOP)
+        stopped.update(fresh)
+
+
+def resume(root: int) -> None:
+    """Let them go on: first those below, so that nobody who watches over others finds them silent. Nothing when they do already."""
+    _signal(reversed(descendants(root)), signal.SIGCONT)
+
+
+def _signal(processes: Iterable[Seen], number: signal.Signals) -> None:
+    for seen in processes:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(seen.pid, number)
+
+
 def end(process: subprocess.Popen[bytes]) -> None:
     """SIGTERM, some patience, then SIGKILL for it and whatever it had started."""
+    resume(process.pid)  # who stands still handles no SIGTERM
     known = descendants(process.pid)
     with contextlib.suppress(ProcessLookupError):
         process.terminate()
@@ -156,10 +181,7 @@ def end(process: subprocess.Popen[bytes]) -> None:
 def end_remaining(known: Sequence[Seen]) -> None:
     """SIGKILL for those of the processes that still run."""
     now = {seen for seen, _ in _processes()}
-    for seen in known:
-        if seen in now:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(seen.pid, signal.SIGKILL)
+    _signal([seen for seen in known if seen in now], signal.SIGKILL)
     _reap()
 
 

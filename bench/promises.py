@@ -9,9 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.contestants import OURS
+from bench.peers.catalogue import FRAMEWORK, HAND_WRITTEN
 from bench.summary import Invoke, median_of
 
 Raw = Mapping[str, Any]
+
+GIVEN_BARS = {"fastapi-2-given": 3.0, "multi-model-server-given": 8.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +63,8 @@ def _at_most(what: str, bar: float, value: float | None, unit: str) -> Iterator[
 
 def _invoke(invoke: Invoke) -> Iterator[Promise]:
     kinds = (
-        ("hand-written", "the best hand-written peer", 3.0),
-        ("framework", "the best serving framework", 8.0),
+        (HAND_WRITTEN, "the best hand-written peer", 3.0),
+        (FRAMEWORK, "the best serving framework", 8.0),
     )
     for connections in (8, 32):
         for kind, name, bar in kinds:
@@ -69,6 +72,7 @@ def _invoke(invoke: Invoke) -> Iterator[Promise]:
             if best and connections in invoke.connections:
                 what = f"review, {connections} connections: throughput, beside {name} ({invoke.title(best)})"
                 yield from _at_least(what, bar, invoke.ratio(best, "review", connections), "x")
+    yield from _given(invoke)
     if 1 in invoke.connections and (best := invoke.best(None, "review", 1, "p50_ms")):
         what = f"review, 1 connection: p50, beside the best peer ({invoke.title(best)})"
         yield from _at_most(what, 0.65, invoke.ratio(best, "review", 1, "p50_ms"), "x")
@@ -82,6 +86,17 @@ def _invoke(invoke: Invoke) -> Iterator[Promise]:
         yield from _at_least(what, 3.0, invoke.ratio(best, "row", 8), "x")
     front = invoke.median(OURS, "review", 8, "front_cpu_us")
     yield from _at_most("the server process's CPU for one review, system calls included", 90, front, " µs")
+
+
+def _given(invoke: Invoke) -> Iterator[Promise]:
+    """The same bars beside peers with a reader that they do not have: what the rest of the way is worth."""
+    for connections in (8, 32):
+        for name, bar in GIVEN_BARS.items():
+            if not invoke.is_live(name):
+                continue
+            what = f"review, {connections} connections: throughput, beside {invoke.title(name)}"
+            ratio = invoke.ratio(name, "review", connections)
+            yield from _at_least(what, bar, ratio, "x")
 
 
 def _deploys(section: Raw) -> Iterator[Promise]:

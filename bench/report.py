@@ -123,6 +123,10 @@ def _invoke(section: Raw) -> Lines:
     )
     yield "answers. Before the runs each server's answers to 300 requests of both kinds were compared with the booster called directly."
     yield ""
+    if invoke.has_given():
+        yield "Each peer reads a review by public means, in its own protocol. Those that were *given stagedoor's reader*, which nobody outside"
+        yield "stagedoor has, show how much of a difference is the reader's; they are not among the best peers of the table above."
+        yield ""
     for work, title in invoke.works.items():
         yield f"### {title[0].upper()}{title[1:]}"
         yield ""
@@ -152,7 +156,7 @@ def _throughput(invoke: Invoke, work: str) -> Lines:
         ratios = [invoke.ratio(name, work, count) if name != OURS else None for count in shown]
         rows.append([server["title"], *cells, *(f"{ratio:.2f}x" if ratio else "" for ratio in ratios)])
     empty = [""] * (len(counts) + len(shown))
-    rows += [[_unavailable(server), *empty] for server in invoke.servers if "reason" in server]
+    rows += [[_unavailable(server), *empty] for server in invoke.missing(work)]
     head = ["", *map(str, counts), *(f"stagedoor, {count}" for count in shown)]
     yield from _table(head, rows)
     for server in invoke.live:

@@ -2,7 +2,7 @@
 
 Small objects by wrk with requests signed beforehand over eight connections (a quarter of a second's worth of names, overwritten in
 rotation), the large one by boto3 as a person sends it: ``upload_file`` in parts, ``download_file``. Every object is read back and
-compared before anything is timed.
+compared before anything is timed. While one server is measured, the others stand still.
 """
 
 import hashlib
@@ -20,10 +20,11 @@ from botocore.config import Config
 from botocore.credentials import Credentials
 from botocore.exceptions import BotoCoreError, ClientError
 
-from bench import environments, load, processes, stage
+from bench import environments, load, processes, stage, turns
 from bench.environments import Unavailable
 from bench.load import BenchError
 from bench.options import Options
+from bench.turns import Take
 
 PEERS = ("moto", "s3rver", "nanio")
 BUCKET = "bench"
@@ -59,14 +60,15 @@ def run(options: Options) -> dict[str, Any]:
         live = [store for store in stores if not store.reason]
         for store in live:
             _client(store).create_bucket(Bucket=BUCKET)
-        runs = [
-            told
-            for size in SIZES
-            for repeat in range(options.repeats)
-            for store in live
-            for told in _small(store, size, repeat, folder, options)
-        ]
-        runs += _large(live, folder, options)
+        with turns.among([store.pid for store in live]) as take:
+            runs = [
+                told
+                for size in SIZES
+                for repeat in range(options.repeats)
+                for store in live
+                for told in _small(store, size, repeat, take, folder, options)
+            ]
+            runs += _large(live, take, folder, options)
         listed = [
             {"name": store.name, "title": store.title, "reason": store.reason}
             if store.reason
@@ -236,7 +238,10 @@ def _content(size: str, number: int) -> bytes:
     return hashlib.shake_128(f"{size} {number}".encode()).digest(SIZES[size])
 
 
-def _small(store: Store, size: str, repeat: int, folder: Path, options: Options) -> list[dict[str, Any]]:
+def _small(
+    store: Store, size: str, repeat: int, take: Take, folder: Path, options: Options
+) -> list[dict[str, Any]]:
+    take(store.pid)
     options.say(f"{store.title}: {size}")
     url = f"{store.url}/{BUCKET}/"
     names = range(NAMES[size])
@@ -286,13 +291,14 @@ def _check(operation: str, size: str, answers: Sequence[load.Answer]) -> None:
 # A large object ---------------------------------------------------------------------------------------------------
 
 
-def _large(live: Sequence[Store], folder: Path, options: Options) -> list[dict[str, Any]]:
+def _large(live: Sequence[Store], take: Take, folder: Path, options: Options) -> list[dict[str, Any]]:
     source, target = folder / "source", folder / "target"
     digest = _write_random(source, options.large_object_bytes)
     found = []
     for repeat in range(max(1, options.repeats // 2)):
         for store in live:
             options.say(f"{store.title}: {options.large_object_bytes / 1e9:.2f} GB")
+            take(store.pid)
             found += _large_once(store, repeat, source, target, digest)
     return found
 
@@ -311,8 +317,9 @@ def _large_once(store: Store, repeat: int, source: Path, target: Path, digest: s
             "operation": operation,
             "repeat": repeat,
         }
-        began_s = time.perf_counter()
         try:
+            client.list_buckets()  # it may have stood still until now
+            began_s = time.perf_counter()
             step()
         except (BotoCoreError, ClientError, OSError, boto3.exceptions.Boto3Error) as error:
             found.append(told | {"error": str(error)})

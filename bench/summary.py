@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from bench.contestants import OURS
+from bench.peers.catalogue import FRAMEWORK, GIVEN, HAND_WRITTEN
 
 Raw = Mapping[str, Any]
 
@@ -45,12 +46,13 @@ class Invoke:
         return statistics.median(found) if found else None
 
     def best(self, kind: str | None, work: str, connections: int, name: str) -> str | None:
-        """The peer of a kind (any kind: None) with the most throughput, or the least of a time."""
+        """The peer of a kind (None: hand-written or framework) with the most throughput, or the least of a time."""
         choose: Callable[..., Any] = max if name == "requests_per_s" else min
+        kinds = (HAND_WRITTEN, FRAMEWORK) if kind is None else (kind,)
         numbers = {
             server["name"]: value
             for server in self.live
-            if server["kind"] != "ours" and kind in (None, server["kind"])
+            if server["kind"] in kinds
             if (value := self.median(server["name"], work, connections, name)) is not None
         }
         return choose(numbers, key=lambda one: numbers[one]) if numbers else None
@@ -59,10 +61,25 @@ class Invoke:
         return next(str(server["title"]) for server in self.servers if server["name"] == name)
 
     def ordered(self, work: str, connections: int) -> list[Raw]:
-        """Those that run, the fastest first."""
+        """Those that run and are asked this work, the fastest first."""
         return sorted(
-            self.live, key=lambda one: -(self.median(one["name"], work, connections, "requests_per_s") or 0)
+            (server for server in self.live if self._is_asked(server, work)),
+            key=lambda one: -(self.median(one["name"], work, connections, "requests_per_s") or 0),
         )
+
+    def missing(self, work: str) -> list[Raw]:
+        """Those that could not be had for this work."""
+        return [server for server in self.servers if "reason" in server and self._is_asked(server, work)]
+
+    def is_live(self, name: str) -> bool:
+        return any(server["name"] == name for server in self.live)
+
+    def has_given(self) -> bool:
+        """Whether one runs with stagedoor's own reader."""
+        return any(server["kind"] == GIVEN for server in self.live)
+
+    def _is_asked(self, server: Raw, work: str) -> bool:
+        return work in server.get("works", self.works)  # earlier raw files: every server, every work
 
     def error(self, server: str, work: str, connections: int) -> str | None:
         found = [run["error"] for run in self._matching(server, work, connections) if "error" in run]

@@ -1,7 +1,10 @@
 """Every peer that serves the boosters: how it is started, and how it wants to be asked.
 
 Each runs as its documentation recommends for a model on the CPU: processes for two cores, its own protocol, no waiting for
-batches unless that is its default. The versions are those of ``NAME/requirements.txt``.
+batches unless that is its default. Each reads a review by public means: what its protocol has for numbers, or, where it takes the
+raw CSV, the fastest way of numpy (AWS's toolkit in AWS's server). Two of them run once more, with stagedoor's own reader handed to
+them (``GIVEN``). Each sees to it that being stopped while others are measured is no reason to end its workers. The versions are
+those of ``NAME/requirements.txt``.
 """
 
 import os
@@ -18,6 +21,10 @@ from bench.processes import free_port
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
+HAND_WRITTEN, FRAMEWORK, GIVEN = "hand-written", "framework", "given our reader"
+"""Kinds of peers; the last one is what nobody outside stagedoor has, and counts as no peer when the best one is looked for."""
+_NEVER_S = 100_000
+"""How long a supervisor waits for its workers: they may be stopped for minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +52,14 @@ class Peer:
     name: str
     title: str
     kind: str
-    """``hand-written``, or ``framework``."""
+    """``HAND_WRITTEN``, ``FRAMEWORK`` or ``GIVEN``."""
     folder: str
     """Below ``bench/peers`` and ``bench/.peers``; several peers may share one."""
     packages: tuple[str, ...]
     """Whose versions are told."""
     command: Callable[[Place], list[str]]
-    review: Question
-    row: Question
+    questions: Mapping[str, Question]
+    """By the name of the work; a work that is not among them is not asked."""
     environment: Callable[[Place], Mapping[str, str]] = lambda place: {}
 
 
@@ -76,29 +83,37 @@ def _as_json(made: Callable[[bytes], object]) -> Callable[[bytes], bytes]:
     return lambda body: orjson.dumps(made(body))
 
 
+def _counts(body: bytes) -> list[int]:
+    return [int(field) for field in body.split(b",")]
+
+
 def _features(body: bytes) -> list[list[float]]:
     return [instance["features"] for instance in orjson.loads(body)["instances"]]
 
 
-_PLAIN = (Question("/review", "text/csv"), Question("/row", "application/json"))
+_REVIEW_CSV = {"review": Question("/review", "text/csv")}
+_PLAIN = _REVIEW_CSV | {"row": Question("/row", "application/json")}
 
 
 def _uvicorn(workers: int) -> Callable[[Place], list[str]]:
     def command(place: Place) -> list[str]:
         address = ["--host", "127.0.0.1", "--port", str(place.port), "--workers", str(workers)]
         quiet = ["--no-access-log", "--log-level", "warning"]
-        return [str(place.python), "-m", "uvicorn", "bench.peers.fastapi.app:app", *address, *quiet]
+        patient = ["--timeout-worker-healthcheck", str(_NEVER_S)]
+        return [str(place.python), "-m", "uvicorn", "bench.peers.fastapi.app:app", *address, *quiet, *patient]
 
     return command
 
 
 def _gunicorn(place: Place) -> list[str]:
     workers = ["--worker-class", "gthread", "--workers", "2", "--threads", "4", "--keep-alive", "5"]
+    patient = ["--timeout", "0"]
     return [
         str(place.python),
         "-m",
         "gunicorn",
         *workers,
+        *patient,
         "-b",
         f"127.0.0.1:{place.port}",
         "bench.peers.flask.app:app",
@@ -134,23 +149,17 @@ def _mlserver_settings(parallel_workers: int) -> Callable[[Place], Mapping[str, 
 
 
 def _v2(name: str, body: bytes) -> object:
-    if name == "review":
-        given = {
-            "shape": [1],
-            "datatype": "BYTES",
-            "parameters": {"content_type": "str"},
-            "data": [body.decode()],
-        }
-    else:
-        rows = _features(body)
-        given = {"shape": [len(rows), len(rows[0])], "datatype": "FP32", "data": rows}
-    return {"inputs": [{"name": name, **given}]}
+    rows = [_counts(body)] if name == "review" else _features(body)
+    tensor = {"name": name, "shape": [len(rows), len(rows[0])], "datatype": "FP32", "data": rows}
+    return {"inputs": [tensor]}
 
 
-_V2 = tuple(
-    Question("/v2/models/scorer/infer", "application/json", _as_json(lambda body, name=name: _v2(name, body)))
+_V2 = {
+    name: Question(
+        "/v2/models/scorer/infer", "application/json", _as_json(lambda body, name=name: _v2(name, body))
+    )
     for name in ("review", "row")
-)
+}
 
 
 def _ray_serve(place: Place) -> list[str]:
@@ -178,7 +187,12 @@ def _mlflow(place: Place) -> list[str]:
 
 
 def _mlflow_environment(place: Place) -> dict[str, str]:
-    return {"MLFLOW_TRACKING_URI": f"sqlite:///{place.folder}/mlflow.db", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    return {
+        "MLFLOW_TRACKING_URI": f"sqlite:///{place.folder}/mlflow.db",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "UVICORN_ACCESS_LOG": "false",
+        "UVICORN_TIMEOUT_WORKER_HEALTHCHECK": str(_NEVER_S),
+    }
 
 
 def _multi_model_server(place: Place) -> list[str]:
@@ -201,6 +215,8 @@ def _multi_model_server(place: Place) -> list[str]:
         *serve,
         "--mms-config",
         str(configuration),
+        "--log-config",
+        str(HERE / "multi_model_server" / "log4j2.xml"),
         "--model-store",
         str(store),
         "--models",
@@ -213,32 +229,46 @@ def _logs_apart(place: Place) -> dict[str, str]:
 
 
 _FASTAPI = ("fastapi", "uvicorn", "uvloop", "httptools")
-_MMS = (Question("/predictions/scorer", "text/csv"), Question("/predictions/scorer", "application/json"))
-_LITSERVE = (
-    Question("/predict", "application/json", _as_json(lambda body: {"review": body.decode()})),
-    Question("/predict", "application/json"),
-)
-_BENTOML = (
-    Question("/review", "text/plain"),
-    Question("/row", "application/json"),
-)
-_MLFLOW = (
-    Question("/invocations", "application/json", _as_json(lambda body: {"inputs": [body.decode()]})),
-    Question("/invocations", "application/json", _as_json(lambda body: {"inputs": _features(body)})),
-)
+_MMS_REVIEW = {"review": Question("/predictions/scorer", "text/csv")}
+_MMS = _MMS_REVIEW | {"row": Question("/predictions/scorer", "application/json")}
+_MMS_PACKAGES = ("multi-model-server", "sagemaker-inference")
+_LITSERVE = {
+    "review": Question("/predict", "application/json", _as_json(lambda body: {"review": _counts(body)})),
+    "row": Question("/predict", "application/json"),
+}
+_BENTOML = {
+    "review": Question("/review", "application/json", _as_json(lambda body: {"counts": [_counts(body)]})),
+    "row": Question("/row", "application/json"),
+}
+_MLFLOW = {
+    "review": Question(
+        "/invocations", "application/json", _as_json(lambda body: {"inputs": {"review": [_counts(body)]}})
+    ),
+    "row": Question(
+        "/invocations", "application/json", _as_json(lambda body: {"inputs": {"row": _features(body)}})
+    ),
+}
 
 PEERS = (
-    Peer("fastapi-2", "FastAPI + uvicorn, 2 workers", "hand-written", "fastapi", _FASTAPI, _uvicorn(2), *_PLAIN),
-    Peer("fastapi-1", "FastAPI + uvicorn, 1 worker", "hand-written", "fastapi", _FASTAPI, _uvicorn(1), *_PLAIN),
-    Peer("flask", "Flask + gunicorn, 2 workers", "hand-written", "flask", ("flask", "gunicorn"), _gunicorn, *_PLAIN),
-    Peer("mlserver-2", "MLServer, 2 parallel workers", "framework", "mlserver", ("mlserver",), _mlserver, *_V2, _mlserver_settings(2)),
-    Peer("mlserver-0", "MLServer, in process", "framework", "mlserver", ("mlserver",), _mlserver, *_V2, _mlserver_settings(0)),
-    Peer("litserve", "LitServe, 2 workers", "framework", "litserve", ("litserve",), _litserve, *_LITSERVE),
-    Peer("multi-model-server", "AWS multi-model-server, 2 workers", "framework", "multi_model_server", ("multi-model-server",), _multi_model_server, *_MMS, _logs_apart),
-    Peer("bentoml", "BentoML, 2 workers", "framework", "bentoml", ("bentoml",), _bentoml, *_BENTOML),
-    Peer("mlflow", "MLflow models serve, 2 workers", "framework", "mlflow", ("mlflow",), _mlflow, *_MLFLOW, _mlflow_environment),
-    Peer("ray-serve", "Ray Serve, 2 replicas", "framework", "ray_serve", ("ray",), _ray_serve, *_PLAIN),
+    Peer("fastapi-2", "FastAPI + uvicorn, 2 workers", HAND_WRITTEN, "fastapi", _FASTAPI, _uvicorn(2), _PLAIN),
+    Peer("fastapi-1", "FastAPI + uvicorn, 1 worker", HAND_WRITTEN, "fastapi", _FASTAPI, _uvicorn(1), _PLAIN),
+    Peer("flask", "Flask + gunicorn, 2 workers", HAND_WRITTEN, "flask", ("flask", "gunicorn"), _gunicorn, _PLAIN),
+    Peer("mlserver-2", "MLServer, 2 parallel workers", FRAMEWORK, "mlserver", ("mlserver",), _mlserver, _V2, _mlserver_settings(2)),
+    Peer("mlserver-0", "MLServer, in process", FRAMEWORK, "mlserver", ("mlserver",), _mlserver, _V2, _mlserver_settings(0)),
+    Peer("litserve", "LitServe, 2 workers", FRAMEWORK, "litserve", ("litserve",), _litserve, _LITSERVE),
+    Peer("multi-model-server", "AWS multi-model-server, 2 workers", FRAMEWORK, "multi_model_server", _MMS_PACKAGES, _multi_model_server, _MMS, _logs_apart),
+    Peer("bentoml", "BentoML, 2 workers", FRAMEWORK, "bentoml", ("bentoml",), _bentoml, _BENTOML),
+    Peer("mlflow", "MLflow models serve, 2 workers", FRAMEWORK, "mlflow", ("mlflow",), _mlflow, _MLFLOW, _mlflow_environment),
+    Peer("ray-serve", "Ray Serve, 2 replicas", FRAMEWORK, "ray_serve", ("ray",), _ray_serve, _PLAIN),
+    Peer("fastapi-2-given", "FastAPI + uvicorn, 2 workers, given stagedoor's reader", GIVEN, "fastapi", _FASTAPI, _uvicorn(2), _REVIEW_CSV),
+    Peer("multi-model-server-given", "AWS multi-model-server, 2 workers, given stagedoor's reader", GIVEN, "multi_model_server", _MMS_PACKAGES, _multi_model_server, _MMS_REVIEW, _logs_apart),
 )  # fmt: skip
+
+
+def environment_of(peer: Peer, place: Place) -> dict[str, str]:
+    """What this peer is started with."""
+    reader = {"BENCH_READER": "stagedoor"} if peer.kind == GIVEN else {}
+    return base_environment(place) | reader | dict(peer.environment(place))
 
 
 def base_environment(place: Place) -> dict[str, str]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from bench import figures, report
+from bench.peers import catalogue
 
 BENCH = Path(report.__file__).parent
 PUBLISHED = BENCH / report.PUBLISHED
@@ -12,18 +13,20 @@ PUBLISHED = BENCH / report.PUBLISHED
 
 @pytest.fixture
 def small_raw(tmp_path: Path) -> Path:
-    """A run of two repeats with one peer that answers and one that could not be had."""
+    """A run of two repeats with one peer that answers, once more with a reader given to it, and one that could not be had."""
     rates = {
         ("stagedoor", 0): 900.0,
         ("stagedoor", 1): 1100.0,
         ("fastapi-2", 0): 300.0,
         ("fastapi-2", 1): 250.0,
+        ("fastapi-2-given", 0): 450.0,
+        ("fastapi-2-given", 1): 500.0,
     }
     runs = [
         {
             "server": server,
             "repeat": repeat,
-            "work": "review",
+            "work": work,
             "connections": 8,
             "requests_per_s": rate,
             "p50_ms": 1.5,
@@ -33,6 +36,8 @@ def small_raw(tmp_path: Path) -> Path:
             **({"refused": 2, "refusals_due": 2, "front_cpu_us": 80.0} if server == "stagedoor" else {}),
         }
         for (server, repeat), rate in rates.items()
+        for work in ("review", "row")
+        if (server, work) != ("fastapi-2-given", "row")
     ]
     alive = {"start_s": 1.0, "pss_bytes": 5e7, "processes": 2, "idle_cores": 0.0, "versions": {}}
     servers = [
@@ -43,6 +48,13 @@ def small_raw(tmp_path: Path) -> Path:
             "kind": "hand-written",
             **alive,
             "versions": {"fastapi": "1.0"},
+        },
+        {
+            "name": "fastapi-2-given",
+            "title": "FastAPI, given a reader",
+            "kind": catalogue.GIVEN,
+            "works": ["review"],
+            **alive,
         },
         {
             "name": "java",
@@ -57,7 +69,7 @@ def small_raw(tmp_path: Path) -> Path:
         "load_before": 0.1,
         "took_s": 60.0,
         "settings": {"repeats": 2, "seconds": 1.0, "connections": [8]},
-        "works": {"review": "a review"},
+        "works": {"review": "a review", "row": "a row"},
         "servers": servers,
         "runs": runs,
     }
@@ -90,11 +102,24 @@ def test_a_peer_that_could_not_be_had_is_in_the_table_with_its_reason(small_raw:
 
 def test_refusals_are_counted_and_promises_judged(small_raw: Path) -> None:
     page = report.markdown(report.read(small_raw))
-    assert "Of stagedoor's 200 answered requests 4 were forged" in page
+    assert "Of stagedoor's 400 answered requests 8 were forged" in page
     assert (
         "| review, 8 connections: throughput, beside the best hand-written peer (FastAPI) | ≥ 3x | 3.70x | yes |"
         in page
     )
+
+
+def test_a_peer_with_a_reader_given_to_it_is_told_apart_and_is_never_the_best(small_raw: Path) -> None:
+    page = report.markdown(report.read(small_raw))
+    review, row = page.split("### A row")
+    assert "| FastAPI, given a reader | 475 | 2.10x |" in review
+    assert "given a reader" not in row.split("### What each costs")[0]
+    assert (
+        "| review, 8 connections: throughput, beside FastAPI, given a reader | ≥ 3x | 2.10x | **no** |"
+        in page
+    )
+    assert "beside the best hand-written peer (FastAPI) |" in page
+    assert "8 connections: p99, beside the best peer (FastAPI) |" in page
 
 
 def test_page_and_plots_are_written_and_earlier_plots_go(small_raw: Path, tmp_path: Path) -> None:
@@ -108,6 +133,7 @@ def test_page_and_plots_are_written_and_earlier_plots_go(small_raw: Path, tmp_pa
     }
     for path in written:
         if path.suffix == ".svg":
+            assert "given a reader" not in path.read_text()
             assert f"plots/{path.name}" in (tmp_path / "to" / "RESULTS.md").read_text()
 
 

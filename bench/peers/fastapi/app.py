@@ -9,7 +9,7 @@ app = FastAPI()
 
 @app.post("/review")
 async def review(request: Request) -> Response:
-    return Response(csv_of(boosters.review(await request.body())), media_type="text/csv")
+    return Response(csv_of(boosters.review_csv(await request.body())), media_type="text/csv")
 
 
 @app.post("/row")

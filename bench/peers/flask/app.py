@@ -9,7 +9,7 @@ app = Flask(__name__)
 
 @app.post("/review")
 def review() -> Response:
-    return Response(csv_of(boosters.review(request.get_data())), mimetype="text/csv")
+    return Response(csv_of(boosters.review_csv(request.get_data())), mimetype="text/csv")
 
 
 @app.post("/row")

@@ -1,9 +1,10 @@
-"""LitServe: one LitAPI in two worker processes, which read JSON. A review is one text in it, read as everywhere."""
+"""LitServe: one LitAPI in two worker processes, which read JSON: a review is a list of numbers in it."""
 
 import sys
 from typing import Any
 
 import litserve
+import numpy as np
 from bench.peers.boosters import Boosters, features_of
 
 
@@ -16,7 +17,7 @@ class Scorer(litserve.LitAPI):
 
     def predict(self, x: dict[str, Any]) -> list[float]:
         if "review" in x:
-            return self._boosters.review(x["review"].encode())
+            return self._boosters.review(np.array([x["review"]], np.float32))
         return self._boosters.rows(features_of(x))
 
     def encode_response(self, output: list[float]) -> dict[str, Any]:

@@ -1,9 +1,9 @@
-"""An MLServer runtime: the review is one string of the V2 protocol, the row a tensor."""
+"""An MLServer runtime: the review and the row are tensors of the V2 protocol, which the codec of numpy reads."""
 
 import numpy as np
 from bench.peers.boosters import Boosters
 from mlserver import MLModel
-from mlserver.codecs import NumpyCodec, StringCodec
+from mlserver.codecs import NumpyCodec
 from mlserver.types import InferenceRequest, InferenceResponse
 
 
@@ -14,9 +14,7 @@ class Scorer(MLModel):
 
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:
         given = payload.inputs[0]
-        if given.name == "review":
-            scores = self._boosters.review(StringCodec.decode_input(given)[0].encode())
-        else:
-            scores = self._boosters.rows(NumpyCodec.decode_input(given))
+        score = self._boosters.review if given.name == "review" else self._boosters.rows
+        scores = score(NumpyCodec.decode_input(given))
         output = NumpyCodec.encode_output("predictions", np.array(scores, np.float32))
         return InferenceResponse(model_name=self.name, outputs=[output])

@@ -10,8 +10,10 @@ from ray import serve
 from starlette.requests import Request
 from starlette.responses import Response
 
+QUIET = {"enable_access_log": False}
 
-@serve.deployment(num_replicas=2, max_ongoing_requests=64)
+
+@serve.deployment(num_replicas=2, max_ongoing_requests=64, logging_config=QUIET)
 class Scorer:
     def __init__(self) -> None:
         self._boosters = Boosters()
@@ -19,7 +21,7 @@ class Scorer:
     async def __call__(self, request: Request) -> Response:
         body = await request.body()
         if request.url.path == "/review":
-            return Response(csv_of(self._boosters.review(body)), media_type="text/csv")
+            return Response(csv_of(self._boosters.review_csv(body)), media_type="text/csv")
         return Response(json_of(self._boosters.row_json(body)), media_type="application/json")
 
 
@@ -35,7 +37,7 @@ def main() -> None:
         _node_ip_address="127.0.0.1",
         object_store_memory=128 * 1024 * 1024,
     )
-    serve.start(http_options={"host": "127.0.0.1", "port": port})
+    serve.start(http_options={"host": "127.0.0.1", "port": port}, logging_config=QUIET)
     serve.run(Scorer.bind())
     ended.wait()
     serve.shutdown()
