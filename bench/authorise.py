@@ -30,7 +30,9 @@ from stagedoor.services.call import House
 from stagedoor.services.principals import Principals
 from stagedoor.services.role_activity import RoleActivity
 from stagedoor.settings import Settings
+from stagedoor.store.metric_points import MetricPoints
 from stagedoor.store.records import Key, SqliteRecords
+from stagedoor.traffic.invocation_metrics import InvocationMetrics
 from stagedoor.wire.requests import WireRequest
 
 ACCOUNT = "000000000000"
@@ -74,6 +76,7 @@ def house(folder: Path) -> House:
             "session_tokens": tokens,
             "principals": Principals(records, tokens),
             "role_activity": RoleActivity(folder / "logs"),
+            "invocation_metrics": InvocationMetrics(MetricPoints(folder / "metrics.sqlite"), SystemClock()),
         }
     )
     with records.transaction() as transaction:

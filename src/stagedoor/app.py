@@ -82,6 +82,7 @@ from stagedoor.store.records import SqliteRecords
 from stagedoor.store.step_metrics import StepMetrics
 from stagedoor.traffic.endpoint_routes import EndpointRoutes
 from stagedoor.traffic.function_pools import FunctionPools
+from stagedoor.traffic.invocation_metrics import InvocationMetrics
 from stagedoor.traffic.log_writer import LogWriter
 
 log = logging.getLogger(__name__)
@@ -248,6 +249,8 @@ class Application:
             step_metrics = StepMetrics(path)
         self._closing.callback(metric_points.close)
         self._closing.callback(step_metrics.close)
+        invocation_metrics = InvocationMetrics(metric_points, self._clock)
+        self._closing.push_async_callback(invocation_metrics.close)
         session_tokens = SessionTokens(bytes.fromhex(self.keys.session_secret))
         log_writer = LogWriter(log_events)
         self._closing.push_async_callback(log_writer.drained)
@@ -263,6 +266,7 @@ class Application:
             session_tokens=session_tokens,
             principals=Principals(records, session_tokens, root_accounts(settings, self.keys)),
             endpoint_routes=EndpointRoutes(),
+            invocation_metrics=invocation_metrics,
             function_pools=FunctionPools(records, log_writer, self._clock, settings.function_concurrency),
             role_activity=RoleActivity(data / "logs"),
         )

@@ -44,6 +44,7 @@ from stagedoor.store.records import Key, SqliteRecords
 from stagedoor.store.step_metrics import StepMetrics
 from stagedoor.traffic.endpoint_routes import EndpointRoutes
 from stagedoor.traffic.function_pools import FunctionPools
+from stagedoor.traffic.invocation_metrics import InvocationMetrics
 from stagedoor.traffic.log_writer import LogWriter
 
 ACCOUNT, REGION = "000000000000", "us-east-1"
@@ -113,7 +114,8 @@ class HostingHouse:
             objects=self.objects,
             contents=self.contents,
             log_events=self.log_events,
-            metric_points=MetricPoints(root / "metrics.sqlite"),
+            metric_points=(metric_points := MetricPoints(root / "metrics.sqlite")),
+            invocation_metrics=InvocationMetrics(metric_points, self.clock),
             step_metrics=StepMetrics(root / "metrics.sqlite"),
             session_tokens=tokens,
             principals=Principals(self.records, tokens, [root_account]),

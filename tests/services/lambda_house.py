@@ -38,6 +38,7 @@ from stagedoor.store.records import Key, SqliteRecords
 from stagedoor.store.step_metrics import StepMetrics
 from stagedoor.traffic.endpoint_routes import EndpointRoutes
 from stagedoor.traffic.function_pools import FunctionPools
+from stagedoor.traffic.invocation_metrics import InvocationMetrics
 from stagedoor.traffic.log_writer import LogWriter
 
 ACCOUNT, REGION = "000000000000", "us-east-1"
@@ -103,7 +104,8 @@ class LambdaHouse:
             objects=ObjectRows(root / "state.sqlite", contents),
             contents=contents,
             log_events=self.log_events,
-            metric_points=MetricPoints(root / "metrics.sqlite", clock),
+            metric_points=(metric_points := MetricPoints(root / "metrics.sqlite", clock)),
+            invocation_metrics=InvocationMetrics(metric_points, clock),
             step_metrics=StepMetrics(root / "metrics.sqlite"),
             session_tokens=session_tokens,
             principals=Principals(self.records, session_tokens, [ROOT]),

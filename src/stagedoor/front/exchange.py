@@ -39,6 +39,8 @@ class Exchange:
     caller_arn: str = ""
     body_limit: BodyLimit | None = None
     errors: ServiceErrors | None = None
+    received_s: float = 0.0
+    """The monotonic time at which it came."""
 
 
 class Exchanges:
@@ -85,14 +87,14 @@ class Exchanges:
             ),
         )
 
-    def log(self, exchange: Exchange, response: Response, started_s: float) -> None:
-        """Note the call. ``started_s`` is the monotonic time at which it began."""
+    def log(self, exchange: Exchange, response: Response) -> None:
+        """Note the call."""
         self._access_log.write(
             exchange.request_id,
             exchange.service,
             exchange.operation_name,
             response.status,
-            self._clock.monotonic() - started_s,
+            self._clock.monotonic() - exchange.received_s,
             exchange.caller_arn,
         )
 

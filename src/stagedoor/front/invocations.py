@@ -30,20 +30,26 @@ def answer(house: House, exchanges: Exchanges, request: Request, name: str) -> A
 
     ElsewhereError in a front process that lacks what it takes.
     """
-    started_s = house.clock.monotonic()
     exchange = Exchange(
-        request, ids.request_id(), SERVICE, None, OPERATION, "rest-json", errors=errors_of(SERVICE)
+        request,
+        ids.request_id(),
+        SERVICE,
+        None,
+        OPERATION,
+        "rest-json",
+        errors=errors_of(SERVICE),
+        received_s=house.clock.monotonic(),
     )
     exchange.body_limit = _body_limit(house.settings.invoke_body_max_bytes)
     try:
         begun = _begin(house, exchange, name)
     except Exception as error:  # noqa: BLE001 - failed raises again what leaves no answer
         response = exchanges.failed(exchange, error)
-        exchanges.log(exchange, response, started_s)
+        exchanges.log(exchange, response)
         return response
     if begun is None:
-        return _after_more(house, exchanges, exchange, name, started_s)
-    return Pending(begun.answer, partial(_finish, exchanges, exchange, begun, started_s))
+        return _after_more(house, exchanges, exchange, name)
+    return Pending(begun.answer, partial(_finish, exchanges, exchange, begun))
 
 
 def _begin(house: House, exchange: Exchange, name: str) -> data_path.Invocation | None:
@@ -54,20 +60,16 @@ def _begin(house: House, exchange: Exchange, name: str) -> data_path.Invocation 
     return data_path.begin(house, *_permitted(house, exchange, authenticated, name))
 
 
-def _finish(
-    exchanges: Exchanges, exchange: Exchange, begun: data_path.Invocation, started_s: float
-) -> Response:
+def _finish(exchanges: Exchanges, exchange: Exchange, begun: data_path.Invocation) -> Response:
     try:
         response = invocation_lane.response(begun.result(), exchange.request_id)
     except Exception as error:  # noqa: BLE001 - failed raises again what leaves no answer
         response = exchanges.failed(exchange, error)
-    exchanges.log(exchange, response, started_s)
+    exchanges.log(exchange, response)
     return response
 
 
-async def _after_more(
-    house: House, exchanges: Exchanges, exchange: Exchange, name: str, started_s: float
-) -> Response:
+async def _after_more(house: House, exchanges: Exchanges, exchange: Exchange, name: str) -> Response:
     """All steps, for an invocation whose body is still to come, or whose worker."""
 
     async def steps(exchange: Exchange) -> Response:
@@ -77,7 +79,7 @@ async def _after_more(
         return invocation_lane.response(result, exchange.request_id)
 
     response = await exchanges.answer(exchange, steps)
-    exchanges.log(exchange, response, started_s)
+    exchanges.log(exchange, response)
     return response
 
 
@@ -93,7 +95,7 @@ def _permitted(
         parameters = invocation_lane.parameters(name, header, body)
         wire_request = WireRequest(request.method, request.path, request.query, header, body)
         authorise(authenticated, SERVICE, OPERATION, parameters, wire_request, house)
-    wanted = data_path.Wanted(body, header.get("content-type"), header.get("accept"))
+    wanted = data_path.Wanted(exchange.received_s, body, header.get("content-type"), header.get("accept"))
     return EndpointKey(caller.account_id, authenticated.region, name), wanted
 
 

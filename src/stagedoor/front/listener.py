@@ -82,15 +82,14 @@ class SignedListener:
             return Response(200, [("content-type", "application/json")], self._health())
         if self._public_claims(request):
             return await self._public_answer(request)
-        started_s = self._house.clock.monotonic()
-        exchange = Exchange(request, ids.request_id())
+        exchange = Exchange(request, ids.request_id(), received_s=self._house.clock.monotonic())
         response = await self._exchanges.answer(exchange, self._steps)
         if exchange.service == "s3" and "origin" in request.header and request.method != "OPTIONS":
             response.headers = [
                 *response.headers,
                 *await self._in_thread(s3_cors.answer_headers, self._house, request),
             ]
-        self._exchanges.log(exchange, response, started_s)
+        self._exchanges.log(exchange, response)
         return response
 
     async def _steps(self, exchange: Exchange) -> Response:
@@ -145,6 +144,7 @@ class SignedListener:
             exchange.request_id,
             house,
             request,
+            exchange.received_s,
         )
         if inspect.iscoroutinefunction(function):
             result = await function(call, parameters)

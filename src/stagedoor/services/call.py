@@ -26,6 +26,7 @@ from stagedoor.store.records import Key, Records
 from stagedoor.store.step_metrics import StepMetrics
 from stagedoor.traffic.endpoint_routes import EndpointRoutes
 from stagedoor.traffic.function_pools import FunctionPools
+from stagedoor.traffic.invocation_metrics import InvocationMetrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,7 @@ class House:
     session_tokens: SessionTokens
     principals: Principals
     endpoint_routes: EndpointRoutes
+    invocation_metrics: InvocationMetrics
     function_pools: FunctionPools
     try_method: TryMethod | None = None
     role_activity: RoleActivity | None = None
@@ -56,7 +58,8 @@ class House:
 class Call:
     """One authenticated, authorised call of one operation.
 
-    ``request`` is the raw HTTP request, for the few operations that need what the model does not carry.
+    ``request`` is the raw HTTP request, for the few operations that need what the model does not carry; ``received_s`` the monotonic time
+    at which it came.
     """
 
     service: str
@@ -67,6 +70,7 @@ class Call:
     request_id: str
     house: House
     request: Request | None = field(default=None, repr=False)
+    received_s: float | None = None
 
     @property
     def now(self) -> float:

@@ -48,6 +48,8 @@ class Choice(NamedTuple):
 
     variant: str
     channel: WorkerChannel
+    instances: int
+    """How many workers the variant has."""
 
 
 class UnknownEndpointError(Exception):
@@ -176,7 +178,7 @@ class EndpointRoutes:
             return None
         if target_variant is None and len(variants) == 1:
             channel = self._least_busy(variants[0].channels)
-            return None if channel is None else Choice(variants[0].name, channel)
+            return None if channel is None else Choice(variants[0].name, channel, len(variants[0].channels))
         if target_variant is not None:
             candidates = [variant for variant in variants if variant.name == target_variant]
             if not candidates:
@@ -187,7 +189,7 @@ class EndpointRoutes:
             return None
         variant = _by_weight(candidates)
         channel = self._least_busy(variant.channels)
-        return None if channel is None else Choice(variant.name, channel)
+        return None if channel is None else Choice(variant.name, channel, len(variant.channels))
 
     def _least_busy(self, channels: tuple[WorkerChannel, ...]) -> WorkerChannel | None:
         if len(channels) == 1:  # as nearly always

@@ -33,6 +33,7 @@ from stagedoor.services import principals
 from stagedoor.services.call import House
 from stagedoor.services.denials import Denials
 from stagedoor.store.data_directory import write_private
+from stagedoor.store.metric_points import Metric, Point
 from stagedoor.store.records import Key
 from stagedoor.traffic.channel import Channel
 from stagedoor.traffic.endpoint_routes import EndpointKey, VariantRoute
@@ -364,6 +365,8 @@ class FrontProcesses:
                 if self._house.role_activity is not None:
                     for one in values:
                         self._house.role_activity.note(*one)
+            case "metrics":
+                self._house.invocation_metrics.put([_measured(one) for one in values])
             case "use":
                 self._from_thread(self._used, *values)
             case "log":
@@ -415,3 +418,9 @@ def _connected(address: str) -> socket.socket | None:
         connected.close()
         return None
     return connected
+
+
+def _measured(told: list[Any]) -> tuple[Metric, Point]:
+    """A point of a metric, as a front process tells it."""
+    metric, point = Metric(*told[: len(Metric._fields)]), Point(*told[len(Metric._fields) :])
+    return metric._replace(dimensions=tuple((name, value) for name, value in metric.dimensions)), point

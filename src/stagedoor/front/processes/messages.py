@@ -6,7 +6,7 @@ that begins with the message's name, and the descriptors travel with its first b
 From the control process: ``begin`` (settings, keys, IAM's records), ``records`` (number, changed records of IAM; to be answered by ``seen``),
 ``routes`` (an endpoint's variants with the numbers of its workers' channels; a descriptor for each new one), ``open`` (accept), ``stop``.
 From a front process: ``hello``, ``open`` (it accepts), ``seen`` (number), ``connection`` (one that it does not answer, with its socket; body:
-what was read of it), ``lines`` (body: of the access log), ``denial``, ``activity``, ``use`` (of a key), ``busy`` (calls in flight by channel),
+what was read of it), ``lines`` (body: of the access log), ``denial``, ``activity``, ``metrics`` (of invocations), ``use`` (of a key), ``busy`` (calls in flight by channel),
 ``released`` (a channel), ``unresponsive`` (a channel), ``log`` (a line for the server's log).
 """
 

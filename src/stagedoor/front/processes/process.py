@@ -29,6 +29,7 @@ from stagedoor.front.processes.replica import (
     TellingAccessLog,
     TellingActivity,
     TellingDenials,
+    TellingInvocationMetrics,
     TellingPrincipals,
 )
 from stagedoor.http.message import Answering, Request
@@ -140,10 +141,12 @@ class FrontProcess:
         access_log = TellingAccessLog(logs, self._clock)
         denials = TellingDenials(logs, principals, self._clock)
         activity = TellingActivity(logs)
-        for each in (principals, access_log, denials, activity):
+        elsewhere = cast(Any, Elsewhere())
+        metrics = TellingInvocationMetrics(elsewhere, self._clock)
+        for each in (principals, access_log, denials, activity, metrics):
             each.tell = self._pipe.tell
         self._access_log = access_log
-        elsewhere = cast(Any, Elsewhere())
+        self._invocation_metrics = metrics
         self._house = House(
             settings=settings,
             clock=self._clock,
@@ -156,6 +159,7 @@ class FrontProcess:
             session_tokens=tokens,
             principals=principals,
             endpoint_routes=self._routes,
+            invocation_metrics=metrics,
             function_pools=elsewhere,
             role_activity=activity,
         )
@@ -258,6 +262,7 @@ class FrontProcess:
         await asyncio.gather(*(door.close(_GRACE_S) for door in self._doors))
         if self._doors:
             self._access_log.flush()
+            self._invocation_metrics.flush()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._pipe.drained(), _LAST_WORDS_S)
         self._over.set_result(None)

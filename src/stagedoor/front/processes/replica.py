@@ -15,8 +15,10 @@ from stagedoor.services import principals
 from stagedoor.services.denials import Denials
 from stagedoor.services.principals import Principals
 from stagedoor.services.role_activity import RoleActivity, Seen
+from stagedoor.store.metric_points import Metric, Point
 from stagedoor.store.records import Document, Key, Listener, Record, Transaction
 from stagedoor.traffic.endpoint_routes import Choice, EndpointKey, EndpointRoutes
+from stagedoor.traffic.invocation_metrics import InvocationMetrics
 
 Tell = Callable[..., None]
 """``tell(name, values, body)``: a message to the control process, from any thread."""
@@ -141,6 +143,15 @@ class TellingDenials(Denials):
 
     def append(self, entry: Mapping[str, Any]) -> None:
         self.tell("denial", [entry])
+
+
+class TellingInvocationMetrics(InvocationMetrics):
+    """Metrics of the invocations of this process, on their way to where they are kept."""
+
+    tell: Tell
+
+    def store(self, points: list[tuple[Metric, Point]]) -> None:
+        self.tell("metrics", [list(metric) + list(point) for metric, point in points])
 
 
 class TellingActivity(RoleActivity):

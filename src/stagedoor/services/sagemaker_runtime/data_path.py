@@ -36,8 +36,9 @@ _PRINTABLE = frozenset(map(chr, range(0x20, 0x7F))) | {"\t"}
 
 
 class Wanted(NamedTuple):
-    """What an invocation asks for, in InvokeEndpoint's members."""
+    """What an invocation asks for, in InvokeEndpoint's members, and the monotonic time at which it came."""
 
+    received_s: float
     body: bytes
     content_type: str | None = None
     accept: str | None = None
@@ -58,23 +59,32 @@ class InvokeResult(NamedTuple):
 class Invocation:
     """A call that a worker has. When ``answer`` is done, whichever way, ``result`` tells what came of it."""
 
-    __slots__ = ("_channel", "_house", "_key", "_variant", "answer")
+    __slots__ = ("_channel", "_house", "_key", "_received_s", "_sent_s", "_series", "_variant", "answer")
 
     def __init__(
-        self, house: House, key: EndpointKey, choice: Choice, meta: Mapping[str, str], body: bytes
+        self, house: House, key: EndpointKey, choice: Choice, meta: Mapping[str, str], wanted: Wanted
     ) -> None:
         self._house = house
         self._key = key
-        self._variant, channel = choice
+        self._variant, channel, instances = choice
         self._channel = channel
-        self.answer: asyncio.Future[Answer] = channel.call(meta, body, house.settings.invoke_timeout_s)
+        self._received_s = wanted.received_s
+        self._series = series = house.invocation_metrics.series(key, choice.variant)
+        self._sent_s = house.clock.monotonic()
+        self.answer: asyncio.Future[Answer] = channel.call(meta, wanted.body, house.settings.invoke_timeout_s)
+        series.sent(instances)
 
     def result(self) -> InvokeResult:
         """What the model answered. AwsError ModelError."""
+        sent_s = self._sent_s
+        model_s = self._house.clock.monotonic() - sent_s
         try:
             meta, body = self.answer.result()
         except ChannelError as error:
+            status = error.status if isinstance(error, CallFaultError) else 0
+            self._series.answered(status, model_s, sent_s - self._received_s)
             raise self._failure(error) from None
+        self._series.answered(200, model_s, sent_s - self._received_s)
         attributes = meta.get("custom_attributes")
         if attributes is not None and (
             len(attributes) > _ATTRIBUTES_AT_MOST or not _PRINTABLE.issuperset(attributes)
@@ -106,7 +116,7 @@ def begin(house: House, key: EndpointKey, wanted: Wanted) -> Invocation | None:
         choice = house.endpoint_routes.choose_now(key, wanted.target_variant)
     except _CHOOSING_ERRORS as error:
         raise _not_chosen(key, wanted.target_variant, error) from None
-    return None if choice is None else Invocation(house, key, choice, meta, wanted.body)
+    return None if choice is None else Invocation(house, key, choice, meta, wanted)
 
 
 async def invoke(house: House, key: EndpointKey, wanted: Wanted) -> InvokeResult:
@@ -118,7 +128,7 @@ async def invoke(house: House, key: EndpointKey, wanted: Wanted) -> InvokeResult
         )
     except _CHOOSING_ERRORS as error:
         raise _not_chosen(key, wanted.target_variant, error) from None
-    invocation = Invocation(house, key, choice, meta, wanted.body)
+    invocation = Invocation(house, key, choice, meta, wanted)
     with contextlib.suppress(ChannelError):
         await invocation.answer
     return invocation.result()
@@ -126,7 +136,7 @@ async def invoke(house: House, key: EndpointKey, wanted: Wanted) -> InvokeResult
 
 def _meta(house: House, wanted: Wanted) -> dict[str, str]:
     """What the worker is told beside the body. AwsError 413, ValidationError."""
-    body, content_type, accept, attributes, _, inference_id = wanted
+    _, body, content_type, accept, attributes, _, inference_id = wanted
     limit = house.settings.invoke_body_max_bytes
     if len(body) > limit:
         raise AwsError("413", f"HTTP content length exceeded {limit} bytes.", status=413)

@@ -25,7 +25,9 @@ async def invoke_endpoint(call: Call, request: dict[str, Any]) -> Answer:
         )
     if request.get("EnableExplanations") is not None:
         raise validation_error(f"Endpoint {name} has no explainer and does not support EnableExplanations.")
+    received_s = call.house.clock.monotonic() if call.received_s is None else call.received_s
     wanted = Wanted(
+        received_s,
         request.get("Body", b""),
         content_type=request.get("ContentType"),
         accept=request.get("Accept"),
