@@ -251,7 +251,8 @@ def test_case_23_a_function_has_its_roles_credentials_and_no_others(stagedoor: S
 
 class TestCase24AnotherAccount:
     @pytest.fixture(scope="class")
-    def server(self, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    @classmethod
+    def server(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         folder = tmp_path_factory.mktemp("accounts")
         accounts = folder / "accounts.json"
         entry = {
