@@ -206,7 +206,7 @@ def _costs(invoke: Invoke) -> Lines:
     )
     front_us = invoke.median(OURS, "review", at, "front_cpu_us")
     if front_us:
-        yield f"Of stagedoor's CPU, {front_us:.0f} µs a review are the server process's own: HTTP, signature, policy, routing, access log."
+        yield f"Of stagedoor's CPU, {front_us:.0f} µs a review are the server process's own: HTTP, signature, policy, routing, metrics, access log."
         yield ""
     yield "![Memory](plots/memory.svg)"
     yield ""
