@@ -75,6 +75,33 @@ class TestWhyDenied:
         assert "Nearly: inline policy own of user" in text
         assert '"10.0.0.0/8"' in text
 
+    def test_a_refusal_that_is_repeated_is_explained_as_the_policies_are_then(
+        self, stagedoor: Server
+    ) -> None:
+        elsewhere = "arn:aws:sagemaker:us-east-1:000000000000:endpoint/{}"
+        name, keys = make_user(
+            stagedoor, {"Action": "sagemaker:InvokeEndpoint", "Resource": elsewhere.format("first")}
+        )
+        call = stagedoor.client("sagemaker-runtime", credentials=keys).invoke_endpoint
+
+        def explained() -> dict[str, Any]:
+            request_id = refused(call, EndpointName="wanted", Body=b"1")
+            entry: dict[str, Any] = json.loads(printed(stagedoor, "why-denied", "--json", request_id))
+            assert entry.pop("request_id") == request_id
+            assert entry.pop("time")
+            return entry
+
+        before = explained()
+        assert explained() == before
+        (near,) = before["near_misses"]
+        assert near["statement"]["Resource"] == elsewhere.format("first")
+        allow = {"Action": "sagemaker:InvokeEndpoint", "Resource": elsewhere.format("second")}
+        stagedoor.client("iam").put_user_policy(
+            UserName=name, PolicyName="own", PolicyDocument=document(allow)
+        )
+        (near,) = explained()["near_misses"]
+        assert near["statement"]["Resource"] == elsewhere.format("second")
+
     def test_public_apis_explain_themselves_too(self, stagedoor: Server) -> None:
         """The request id of an API's answer is in ``x-amzn-RequestId``."""
         client = stagedoor.client("apigateway")

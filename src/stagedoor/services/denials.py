@@ -17,6 +17,7 @@ from stagedoor.services.principals import Principals
 
 FILE_NAME: Final = "denials.jsonl"
 _FILE_MAX_BYTES: Final = 16 * 1024 * 1024
+_EXPLAINED_AT_MOST: Final = 256
 
 
 class Denials:
@@ -32,6 +33,7 @@ class Denials:
         self._principals = principals
         self._clock = clock
         self._notices = notices
+        self._explained: dict[int, tuple[Asked, dict[str, Any]]] = {}
 
     def note(self, request_id: str, service: str, operation: str, asked: Asked) -> None:
         """Explain one refusal and write it down."""
@@ -40,9 +42,20 @@ class Denials:
             "request_id": request_id,
             "service": service,
             "operation": operation,
-            **explain(asked, self._sources(asked)),
+            **self._explanation(asked),
         }
         self.append(entry)
+
+    def _explanation(self, asked: Asked) -> dict[str, Any]:
+        """Made once for a refusal that is repeated as it was (``permissions.refusal``)."""
+        known = self._explained.get(id(asked))
+        if known is not None and known[0] is asked:
+            return known[1]
+        found = explain(asked, self._sources(asked))
+        if len(self._explained) >= _EXPLAINED_AT_MOST:
+            self._explained.clear()
+        self._explained[id(asked)] = asked, found
+        return found
 
     def append(self, entry: Mapping[str, Any]) -> None:
         """Write an explanation down; front processes send theirs."""
