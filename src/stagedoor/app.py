@@ -164,6 +164,7 @@ class Application:
         house, engine = self._furnish()
         logs = settings.data / "logs"
         denials = Denials(logs, house.principals, self._clock, self._denial_notices())
+        self._closing.callback(denials.close)
         public = PublicListener(house, self._health, denials)
         access_log = AccessLog(logs / "access.jsonl", self._clock)
         self._closing.callback(access_log.flush)

@@ -4,8 +4,12 @@ Place in the flow: both listeners note every refusal by policies with its reques
 which resource; the explanation names policies and belongs to whoever runs the server.
 """
 
+import logging
+import os
 from collections.abc import Iterator, Mapping
+from io import FileIO
 from pathlib import Path
+from threading import Lock
 from typing import Any, Final, cast
 
 import orjson
@@ -15,6 +19,8 @@ from stagedoor.domain.clock import Clock, iso8601_ms
 from stagedoor.services.denial_notices import DenialNotices
 from stagedoor.services.principals import Principals
 
+log = logging.getLogger(__name__)
+
 FILE_NAME: Final = "denials.jsonl"
 _FILE_MAX_BYTES: Final = 16 * 1024 * 1024
 _EXPLAINED_AT_MOST: Final = 256
@@ -23,7 +29,8 @@ _EXPLAINED_AT_MOST: Final = 256
 class Denials:
     """Appends explanations to the log, and shows them on the terminal if there is one (``notices``).
 
-    A note takes about 50 µs; handing it to a thread took four times as long, and the loop waited for it all the same.
+    A note takes about 50 µs, as long as what repeats is explained once and the file stays open: to open it each time took longer than
+    all else. Handing notes to a thread took four times as long, and the loop waited for it all the same.
     """
 
     def __init__(
@@ -34,6 +41,8 @@ class Denials:
         self._clock = clock
         self._notices = notices
         self._explained: dict[int, tuple[Asked, dict[str, Any]]] = {}
+        self._file: FileIO | None = None
+        self._lock = Lock()  # front processes' explanations come in threads
 
     def note(self, request_id: str, service: str, operation: str, asked: Asked) -> None:
         """Explain one refusal and write it down."""
@@ -59,15 +68,36 @@ class Denials:
 
     def append(self, entry: Mapping[str, Any]) -> None:
         """Write an explanation down; front processes send theirs."""
+        line = orjson.dumps(entry) + b"\n"
         try:
-            if self._path.stat().st_size > _FILE_MAX_BYTES:
-                self._path.replace(previous(self._path))
-        except FileNotFoundError:
-            self._path.parent.mkdir(exist_ok=True)
-        with self._path.open("ab") as file:
-            file.write(orjson.dumps(entry) + b"\n")
+            with self._lock:
+                self._opened().write(line)
+        except OSError:
+            # A full disk, for one: it is a refusal all the same.
+            log.warning("a refusal was not explained in the log of refusals", exc_info=True)
         if self._notices is not None:
             self._notices.show(entry)
+
+    def _opened(self) -> FileIO:
+        """The log, to be written to: a new one when it is full, or when somebody has taken it away."""
+        if self._file is not None:
+            found = os.fstat(self._file.fileno())
+            if found.st_nlink and found.st_size <= _FILE_MAX_BYTES:
+                return self._file
+            if found.st_nlink:
+                self._path.replace(previous(self._path))
+            self._file.close()
+            self._file = None
+        self._path.parent.mkdir(exist_ok=True)
+        self._file = self._path.open("ab", buffering=0)
+        return self._file
+
+    def close(self) -> None:
+        """Close the file; a later note opens it again."""
+        with self._lock:
+            if self._file is not None:
+                self._file.close()
+                self._file = None
 
     def _sources(self, asked: Asked) -> list[Source]:
         """The policies that took part, by name where they have one; as the caller had them when it was decided."""
