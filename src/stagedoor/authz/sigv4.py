@@ -399,6 +399,7 @@ def _iso(moment_s: float) -> str:
 # --- Checking a signature ---------------------------------------------------------------------------------------
 
 
+@lru_cache(maxsize=4096)
 def signing_key(secret: str, scope: Scope) -> bytes:
     """The key that a secret gives for one day, region and service."""
     key = f"AWS4{secret}".encode()

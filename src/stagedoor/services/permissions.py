@@ -26,6 +26,16 @@ from stagedoor.store.records import Key
 ContextSource = Callable[[], Context] | None
 """Makes the condition keys of a request (lower case) when a policy asks for them; None: only what the caller is."""
 
+# A decision depends on nothing but the texts of policies, the action and the resource, so one cache serves every house.
+_DECISIONS: Final = DecisionCache()
+# Clients repeat what they may not, too. What a refusal is made of holds as long as its decision is remembered.
+_ASKED: Final[dict[tuple[str, str, str], Asked]] = {}
+_ASKED_AT_MOST: Final = 1_024
+# The owner's root may always repair a bucket policy, whatever that policy says.
+_POLICY_REPAIR: Final = frozenset({"s3:GetBucketPolicy", "s3:PutBucketPolicy", "s3:DeleteBucketPolicy"})
+# Services that answer AccessDenied; all others say AccessDeniedException.
+_SHORT_CODE: Final = frozenset({"s3", "iam", "sts", "cloudwatch"})
+
 
 class RefusedError(AwsError):
     """A refusal by policies. ``asked`` is what was decided and with what: for the log, never for the answer."""
@@ -33,17 +43,6 @@ class RefusedError(AwsError):
     def __init__(self, code: str, message: str, status: int | None, asked: Asked) -> None:
         super().__init__(code, message, status=status)
         self.asked = asked
-
-
-# A decision depends on nothing but the texts of policies, the action and the resource, so one cache serves every house.
-_DECISIONS: Final = DecisionCache()
-# Clients repeat what they may not, too. A refusal holds as long as the decision that it comes from is remembered.
-_REFUSALS: Final[dict[tuple[str, str, str, str], RefusedError]] = {}
-_REFUSALS_AT_MOST: Final = 1_024
-# The owner's root may always repair a bucket policy, whatever that policy says.
-_POLICY_REPAIR: Final = frozenset({"s3:GetBucketPolicy", "s3:PutBucketPolicy", "s3:DeleteBucketPolicy"})
-# Services that answer AccessDenied; all others say AccessDeniedException.
-_SHORT_CODE: Final = frozenset({"s3", "iam", "sts", "cloudwatch"})
 
 
 def decision(
@@ -171,29 +170,16 @@ def refusal(
     context: ContextSource = None,
 ) -> RefusedError:
     """The error that says no, in AWS's words: who, what, on which resource, and which kind of policy decided."""
-    key = (service, caller.access_key_id, action, resource)
-    known = _REFUSALS.get(key)
-    if known is None or known.asked.question.caller is not caller or known.asked.decision is not found:
-        known = _refusal(house, service, caller, action, resource, found, context)
-        if found is _DECISIONS.recall(caller, action, resource):
-            if len(_REFUSALS) >= _REFUSALS_AT_MOST:
-                _REFUSALS.clear()
-            _REFUSALS[key] = known
-    return RefusedError(known.code, known.message, known.status, known.asked)
-
-
-def _refusal(
-    house: House,
-    service: str,
-    caller: Caller,
-    action: str,
-    resource: str,
-    found: Decision,
-    context: ContextSource,
-) -> RefusedError:
     code = "AccessDenied" if service in _SHORT_CODE else "AccessDeniedException"
-    policies, account_id = _resource_policies(house, caller, action, resource)
-    asked = Asked(_question(house, caller, action, resource, context), found, policies, account_id)
+    key = (caller.access_key_id, action, resource)
+    asked = _ASKED.get(key)
+    if asked is None or asked.question.caller is not caller or asked.decision is not found:
+        policies, account_id = _resource_policies(house, caller, action, resource)
+        asked = Asked(_question(house, caller, action, resource, context), found, policies, account_id)
+        if found is _DECISIONS.recall(caller, action, resource):
+            if len(_ASKED) >= _ASKED_AT_MOST:
+                _ASKED.clear()
+            _ASKED[key] = asked
     if caller.kind == "anonymous" or (
         service == "s3" and found.by == "resource-based" and not found.explicit_deny
     ):
