@@ -56,9 +56,10 @@ class Counter:
             transaction.put(KEY._replace(name=name), document)
 
     async def describe(self) -> dict[str, Any]:
-        self.looks += 1
         record = await asyncio.to_thread(self.records.get, KEY)
         assert record is not None
+        # Not before it was read: who counts looks wants to write something that none of them has seen.
+        self.looks += 1
         return record.document
 
     def ask(self) -> "asyncio.Task[Any]":

@@ -90,7 +90,7 @@ class Account:
             described = self.sagemaker.describe_endpoint(EndpointName=name)
             if described["EndpointStatus"] == status:
                 return described
-            assert described["EndpointStatus"] != "Failed", described
+            assert described["EndpointStatus"] != "Failed", described["FailureReason"]
             time.sleep(0.02)
         raise AssertionError(f"{name} never became {status}")
 

@@ -197,7 +197,7 @@ def test_read_to_leaves_no_file_when_the_bytes_are_damaged(tmp_path: Path) -> No
 
 # Runs in a process of its own (it forks): a child per second line of the store's code that a PUT runs through, killed there.
 _CRASHING = """
-import os, signal, sys, json
+import os, secrets, signal, sys, json
 from pathlib import Path
 from stagedoor.store import contents as module, object_rows, objects_io
 
@@ -206,6 +206,9 @@ def open_store(folder):
     return contents, object_rows.ObjectRows(folder / "state.db", contents)
 
 def child(folder, failpoint):
+    # The same ids in every child: one whose folder is there already needs fewer lines, and its line N is further on.
+    numbers = iter(range(0x11, 0x100, 0x11))
+    secrets.token_hex = lambda size: f"{next(numbers):02x}" * size
     contents, rows = open_store(folder)
     rows.create_bucket(object_rows.Bucket("bucket", "000000000000", "us-east-1", 1.0))
     objects_io.put_bytes(rows, contents, "bucket", "key", b"old" * 1000, now=1.0)

@@ -10,10 +10,12 @@ import contextlib
 import hashlib
 import logging
 import os
+import threading
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 from stagedoor.store import objects_io
 from stagedoor.store.contents import ContentDamagedError, Contents
@@ -35,22 +37,26 @@ class ModelFiles:
         self._directory = directory
         self._objects = objects
         self._contents = contents
+        self._guard = threading.Lock()
+        self._copying: WeakValueDictionary[Path, threading.Lock] = WeakValueDictionary()
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def path(self, artifact: Mapping[str, Any]) -> Path:
         """The file of an artifact (``bucket``, ``key``, ``versionId``, ``sequence``, ``etag``, ``sha256``). ModelDataError.
 
         A copy whose bytes are not those that CreateModel saw is made anew; when the object has changed as well, nothing is loaded.
+        Who asks while a copy is made waits for it: a second one would take the place of a file that a worker was given already.
         """
         path = self._directory / _file_name(artifact)
-        with contextlib.suppress(FileNotFoundError):
-            os.utime(path)
-            if _sha256(path) == artifact["sha256"]:
-                return path
-            log.error("a copy of model data was changed and is made anew", extra={"file": path.name})
-            path.unlink(missing_ok=True)
-        self._copy(artifact, path)
+        if not _is_whole(path, artifact):
+            with self._copying_of(path):
+                if not _is_whole(path, artifact):
+                    self._copy(artifact, path)
         return path
+
+    def _copying_of(self, path: Path) -> threading.Lock:
+        with self._guard:
+            return self._copying.setdefault(path, threading.Lock())
 
     def _copy(self, artifact: Mapping[str, Any], path: Path) -> None:
         url = f"s3://{artifact['bucket']}/{artifact['key']}"
@@ -83,6 +89,17 @@ class ModelFiles:
             with contextlib.suppress(FileNotFoundError):
                 if path.name not in keep and time.time() - path.stat().st_mtime > _YOUNG_S:
                     path.unlink()
+
+
+def _is_whole(path: Path, artifact: Mapping[str, Any]) -> bool:
+    try:
+        os.utime(path)
+        is_whole = _sha256(path) == artifact["sha256"]
+    except FileNotFoundError:
+        return False
+    if not is_whole:
+        log.error("a copy of model data was changed and is made anew", extra={"file": path.name})
+    return is_whole
 
 
 def _sha256(path: Path) -> str:
