@@ -17,18 +17,18 @@ LIMIT_BYTES = 1024 * 1024
 
 
 class Looks:
-    """A selector that counts how often it is asked."""
+    """What says which sockets are ready, and counts how often it is asked."""
 
-    def __init__(self, selector: Any) -> None:
-        self._selector = selector
+    def __init__(self, poll: Any) -> None:
+        self._poll = poll
         self.count = 0
 
-    def select(self, timeout_s: float | None = None) -> Any:
+    def poll(self, timeout_ms: float | None = None) -> Any:
         self.count += 1
-        return self._selector.select(timeout_s)
+        return self._poll.poll(timeout_ms)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._selector, name)
+        return getattr(self._poll, name)
 
 
 class Desk:
@@ -39,8 +39,8 @@ class Desk:
         self.listener.bind(str(folder / "worker.sock"))
         self.listener.listen()
         self.worker = Connections(self.listener, {"ready": True})
-        self.looks = Looks(self.worker._selector)  # pyright: ignore[reportPrivateUsage]
-        self.worker._selector = self.looks  # pyright: ignore[reportPrivateUsage,reportAttributeAccessIssue]
+        self.looks = Looks(self.worker._poll)  # pyright: ignore[reportPrivateUsage]
+        self.worker._poll = self.looks  # pyright: ignore[reportPrivateUsage,reportAttributeAccessIssue]
         self.server = socket.socket(socket.AF_UNIX)
         self.server.connect(str(folder / "worker.sock"))
         self.sent = 0
@@ -117,3 +117,15 @@ def test_who_waits_for_threads_leaves_them_the_interpreter(
         waking.send(b".")
         assert desk.take() == []
         assert desk.looks.count == before + 1
+
+
+def test_a_peer_that_goes_away_without_taking_its_answer_leaves_the_others_alone(desk: Desk) -> None:
+    desk.send()
+    [(connection, _)] = desk.worker.wait(LIMIT_BYTES, block=True)
+    desk.worker.answer(connection, bytes(8 * 1024 * 1024))
+    desk.worker.flush()
+    gone, desk.server = desk.server, socket.socket(socket.AF_UNIX)
+    gone.close()
+    desk.server.connect(desk.listener.getsockname())
+    desk.send()
+    assert desk.take() == [2]

@@ -7,7 +7,7 @@ each other closely, ``wait`` stays awake for a moment before it sleeps.
 
 import contextlib
 import os
-import selectors
+import select
 import socket
 import struct
 import sys
@@ -53,9 +53,12 @@ class Connections:
         self._listener = listener
         self._server_pid = server_pid
         self._answering: list[Connection] = []
-        self._selector = selectors.DefaultSelector()
+        # What the ``selectors`` module adds to it took as long as the system call.
+        self._poll = select.poll()
+        # By file descriptor; None for the listener and what wakes.
+        self._connections: dict[int, Connection | None] = {listener.fileno(): None}
         listener.setblocking(False)
-        self._selector.register(listener, selectors.EVENT_READ, None)
+        self._poll.register(listener, select.POLLIN)
         self._waker: socket.socket | None = None
         self._is_in_demand = False
         self._may_stay_awake = sys.platform == "linux" and len(os.sched_getaffinity(0)) > 1
@@ -68,7 +71,8 @@ class Connections:
         self._may_stay_awake = False
         waker.setblocking(False)
         self._waker = waker
-        self._selector.register(waker, selectors.EVENT_READ, None)
+        self._connections[waker.fileno()] = None
+        self._poll.register(waker, select.POLLIN)
 
     def wait(
         self, limit_bytes: int, *, block: bool, timeout_s: float | None = None
@@ -82,40 +86,42 @@ class Connections:
         woken = False
         while True:
             if not block or calls:
-                ready = self._selector.select(0)
-            elif timeout_s is None and self._may_stay_awake:
+                ready = self._poll.poll(0)
+            elif timeout_s is None:
                 ready = self._next_ready()
             else:
-                ready = self._selector.select(timeout_s)
-            for key, events in ready:
-                connection: Connection | None = key.data
+                ready = self._poll.poll(timeout_s * 1000)
+            for descriptor, events in ready:
+                connection = self._connections[descriptor]
                 if connection is None:
-                    if self._waker is not None and key.fileobj is self._waker:
+                    if self._waker is not None and descriptor == self._waker.fileno():
                         woken = bool(self._waker.recv(_RECEIVE_BYTES))
                     else:
                         self._accept()
                     continue
-                if events & selectors.EVENT_WRITE:
+                if events & select.POLLOUT:
                     self._send(connection)
-                if events & selectors.EVENT_READ:
+                if events != select.POLLOUT and connection.events:  # sending may have shown that it is gone
                     limit_bytes -= self._receive(connection, calls, limit_bytes)
             self.flush()
             if calls or woken or not block or timeout_s is not None:
                 self.counters["calls"] += len(calls)
                 return calls
 
-    def _next_ready(self) -> list[tuple[selectors.SelectorKey, int]]:
+    def _next_ready(self) -> list[tuple[int, int]]:
         """Wait until something has come. While calls follow each other closely the worker looks for the next one before it sleeps.
 
         To wake a processor that sleeps costs whoever sends the call more than sending it. Others that want to run here go first.
         """
+        if not self._may_stay_awake:
+            return self._poll.poll()
         began_s = time.monotonic()
         if self._is_in_demand:
             while time.monotonic() - began_s < _AWAKE_S:
-                if ready := self._selector.select(0):
+                if ready := self._poll.poll(0):
                     return ready
                 os.sched_yield()
-        ready = self._selector.select()
+        ready = self._poll.poll()
         self._is_in_demand = time.monotonic() - began_s < _AWAKE_S
         return ready
 
@@ -144,8 +150,9 @@ class Connections:
                 return
             accepted.setblocking(False)
             connection = Connection(accepted)
-            connection.events = selectors.EVENT_READ
-            self._selector.register(accepted, connection.events, connection)
+            connection.events = select.POLLIN
+            self._connections[accepted.fileno()] = connection
+            self._poll.register(accepted, connection.events)
             self.answer(connection, self._hello)
 
     def _receive(
@@ -186,17 +193,18 @@ class Connections:
         except ConnectionError:
             self._drop(connection)
             return
-        events = selectors.EVENT_READ if len(connection.unsent) < _UNSENT_LIMIT_BYTES else 0
+        events = select.POLLIN if len(connection.unsent) < _UNSENT_LIMIT_BYTES else 0
         if connection.unsent:
-            events |= selectors.EVENT_WRITE
+            events |= select.POLLOUT
         if events != connection.events:
             connection.events = events
-            self._selector.modify(connection.peer, events, connection)
+            self._poll.modify(connection.peer, events)
 
     def _drop(self, connection: Connection) -> None:
         if connection.events:
             connection.events = 0
-            self._selector.unregister(connection.peer)
+            self._poll.unregister(connection.peer)
+            del self._connections[connection.peer.fileno()]
             connection.peer.close()
 
 

@@ -5,23 +5,20 @@ requests that had arrived, as one batch.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from stagedoor.worker.specs import ModelSpec
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """One invocation: ``meta`` is an ``InvocationMeta``, ``body`` is what the client sent."""
 
     meta: Mapping[str, Any]
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(NamedTuple):
     """One answer: the body and its content type."""
 
     body: bytes
@@ -29,13 +26,12 @@ class Result:
     custom_attributes: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(NamedTuple):
     """One request that cannot be answered, with the HTTP status a container would give (415, 400, 406, 500)."""
 
     status: int
     reason: str
-    traceback: str = field(default="")
+    traceback: str = ""
 
 
 class Model(Protocol):

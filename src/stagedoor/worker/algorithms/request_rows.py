@@ -5,10 +5,11 @@ laid out as a dense matrix of the model's width. A cell that a sparse row leaves
 (NaN) as the booster sees it in training, or zero.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, TypeGuard
+from types import NoneType
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 import numpy as np
 import orjson
@@ -18,6 +19,8 @@ from stagedoor.worker.algorithms.recordio import read_records
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+Number = TypeVar("Number", float, float | None)
 
 CSV = "text/csv"
 LIBSVM = "text/libsvm"
@@ -38,6 +41,7 @@ _NAMES = {
 _ZERO, _COLON, _NEWLINE, _BLANK = b"0:\n "
 _AS_BLANKS = bytes.maketrans(b":\n", b"  ")
 _DIGITS_AT_MOST = 7  # such whole numbers are exact as float32
+_NUMBERS = frozenset({int, float, NoneType})
 _CELLS_AT_ONCE = 16 * 1024 * 1024
 
 
@@ -149,7 +153,8 @@ def _read_csv(body: bytes) -> Rows:
     return DenseRows(read_csv(body))
 
 
-def _sparse(rows: list[tuple[list[int], list[float]]]) -> SparseRows:
+def _sparse(rows: Sequence[tuple[list[int], Sequence[float | None]]]) -> SparseRows:
+    """``None`` is a missing value."""
     starts = np.zeros(len(rows) + 1, dtype=np.int64)
     np.cumsum([len(columns) for columns, _ in rows], out=starts[1:])
     columns = np.array([column for row, _ in rows for column in row], dtype=np.int64)
@@ -232,7 +237,7 @@ def _read_recordio(body: bytes) -> Rows:
     )
 
 
-def _all_named(values: list[float]) -> tuple[list[int], list[float]]:
+def _all_named(values: list[Number]) -> tuple[list[int], list[Number]]:
     """A dense row among sparse ones."""
     return list(range(len(values))), values
 
@@ -249,7 +254,7 @@ def _read_json(body: bytes) -> Rows:
         document = document["instances"]
     if not _is_list(document) or not document:
         raise RowsError("the body holds no rows: expected a list of lists of numbers")
-    if all(value is None or _is_number(value) for value in document):
+    if _are_numbers(document):
         document = [document]
     return _instances(document)
 
@@ -275,6 +280,7 @@ def _instances(document: list[Any]) -> Rows:
         return _sparse([row if isinstance(row, tuple) else _all_named(row) for row in rows])
     if len({len(row) for row in dense}) > 1:
         raise RowsError("the rows differ in their number of features")
+    # Of None numpy makes NaN.
     return DenseRows(np.array(dense, dtype=np.float64).astype(np.float32))
 
 
@@ -286,17 +292,18 @@ def _is_object(value: Any) -> TypeGuard[dict[str, Any]]:
     return isinstance(value, dict)
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+def _are_numbers(values: list[Any]) -> bool:
+    """Whether all of them are numbers or null."""
+    return _NUMBERS.issuperset(map(type, values))
 
 
-def _numbers(values: Any, number: int) -> list[float]:
-    if not _is_list(values) or not all(value is None or _is_number(value) for value in values):
+def _numbers(values: Any, number: int) -> list[float | None]:
+    if not _is_list(values) or not _are_numbers(values):
         raise RowsError(f"row {number} is not a list of numbers")
-    return [float("nan") if value is None else float(value) for value in values]
+    return values
 
 
-def _instance(instance: Any, number: int) -> "list[float] | tuple[list[int], list[float]]":
+def _instance(instance: Any, number: int) -> "list[float | None] | tuple[list[int], list[float | None]]":
     if _is_object(instance):
         features: Any = instance.get("features", instance.get("data"))
         if _is_object(features) and "features" in features:
