@@ -75,6 +75,16 @@ class Acceptor(Protocol):
         ...
 
 
+def _into(fields: head.RawHeaders) -> Callable[[bytes, bytes], None]:
+    """A parser's ``on_header``, called for each: a function that looks nothing up."""
+    append = fields.append
+
+    def on_header(name: bytes, value: bytes) -> None:
+        append((name, value))
+
+    return on_header
+
+
 class Connection(asyncio.Protocol):
     """Speaks HTTP/1.1 on one accepted socket and calls the handler for each request."""
 
@@ -85,6 +95,8 @@ class Connection(asyncio.Protocol):
         self._scheme = scheme
         self._loop = asyncio.get_running_loop()
         self._transport: Any = None
+        self._fields: head.RawHeaders = []  # headers; trailers once the request has been handed on
+        self.on_header = _into(self._fields)
         self._parser = httptools.HttpRequestParser(self)
         self._peer_host = ""
         self._queue: deque[tuple[Request, StreamBody, bool]] = deque()
@@ -102,7 +114,6 @@ class Connection(asyncio.Protocol):
         self._read_too_far: bytes | None = None
         # The request whose head or body is being parsed.
         self._target = b""
-        self._fields: head.RawHeaders = []  # headers; trailers once the request has been handed on
         self._unparsed_bytes = 0
         self._feeding_bytes = 0
         self._head_begun_s: float | None = None
@@ -212,15 +223,9 @@ class Connection(asyncio.Protocol):
         if len(self._target) > self._limits.target_bytes:
             raise RefusedHeadError(414, "the request's target is too long")
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._fields.append((name, value))
-        if self._body is not None:
-            # A trailer of a chunked body. The request has been handed on with the headers it had: nothing joins them.
-            self._check_size(self._fields)
-
     def on_headers_complete(self) -> None:
-        parser, raw = self._parser, self._fields
-        self._fields = []
+        parser, raw = self._parser, self._fields.copy()
+        self._fields.clear()
         limits = self._limits
         if len(raw) > limits.head_count or self._unparsed_bytes + self._feeding_bytes > limits.head_bytes:
             self._check_size(raw)  # shorter input cannot hold too long ones
@@ -257,7 +262,9 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         if self._fields:
-            self._fields = []
+            # Trailers of a chunked body. The request has been handed on with the headers it had: nothing joins them.
+            self._check_size(self._fields)
+            self._fields.clear()
         body = self._body
         if body is not None:
             body.finish()

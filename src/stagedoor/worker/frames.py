@@ -23,6 +23,7 @@ from typing import Any, Final, NamedTuple, cast
 
 HEAD: Final = Struct("<IQI")  # length, id, kind | meta length << 8
 HEAD_SIZE: Final = HEAD.size
+_unpack_head = HEAD.unpack_from
 MAX_FRAME_BYTES: Final = 256 * 1024 * 1024
 MAX_META_BYTES: Final = 0xFF_FF_FF
 
@@ -86,44 +87,33 @@ class Decoder:
             buffer += data
             if len(buffer) < self._wanted:
                 return []
-            frames, position = self._cut(buffer)
-            del buffer[:position]
-            return frames
+            data = bytes(buffer)
+            buffer.clear()
         # The usual case: whole frames arrived, and nothing needs to be kept or moved.
-        frames, position = self._cut(data)
-        if position < len(data):
-            buffer += memoryview(data)[position:]
-        return frames
-
-    def _cut(self, data: bytes | bytearray) -> tuple[list[Frame], int]:
-        """Complete frames of ``data`` and how many bytes they took."""
         frames: list[Frame] = []
-        position, available = 0, len(data)
-        while True:
-            start = position + HEAD_SIZE
-            if start > available:
-                self._wanted = HEAD_SIZE
-                return frames, position
-            length, request_id, packed = HEAD.unpack_from(data, position)
+        position, available, wanted = 0, len(data), HEAD_SIZE
+        while (start := position + HEAD_SIZE) <= available:
+            length, request_id, packed = _unpack_head(data, position)
             meta_length = packed >> 8
             if length > MAX_FRAME_BYTES or meta_length > length - _FIXED:
                 raise FrameError(f"frame of {length} bytes with {meta_length} bytes of meta")
             end = position + 4 + length
             if end > available:
-                self._wanted = end - position
-                return frames, position
+                wanted = end - position
+                break
             body_start = start + meta_length
-            meta: dict[str, Any] = {}
-            if meta_length:
-                text = bytes(data[start:body_start])
-                if text != self._meta_text:
-                    self._meta, self._meta_text = self._read(text), text
-                meta = self._meta.copy()
-            frames.append(Frame(packed & 0xFF, request_id, meta, bytes(data[body_start:end])))
-            if end == available:
-                self._wanted = HEAD_SIZE
-                return frames, end
+            meta = self._meta_of(data[start:body_start]) if meta_length else {}
+            frames.append(Frame(packed & 0xFF, request_id, meta, data[body_start:end]))
             position = end
+        if position < available:
+            self._wanted = wanted
+            buffer += memoryview(data)[position:]
+        return frames
+
+    def _meta_of(self, text: bytes) -> dict[str, Any]:
+        if text != self._meta_text:
+            self._meta, self._meta_text = self._read(text), text
+        return self._meta.copy()
 
     def _read(self, text: bytes) -> dict[str, Any]:
         try:
