@@ -38,7 +38,7 @@ class Desk:
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(str(folder / "worker.sock"))
         self.listener.listen()
-        self.worker = Connections(self.listener, {"ready": True})
+        self.worker = Connections(self.listener, {"ready": True}, stays_awake=sys.platform == "linux")
         self.looks = Looks(self.worker._poll)  # pyright: ignore[reportPrivateUsage]
         self.worker._poll = self.looks  # pyright: ignore[reportPrivateUsage,reportAttributeAccessIssue]
         self.server = socket.socket(socket.AF_UNIX)
@@ -100,7 +100,6 @@ def test_while_calls_follow_each_other_closely_a_worker_is_awake_for_the_next(
             desk.send()
 
     monkeypatch.setattr(os, "sched_yield", somebody_else_runs)
-    desk.worker._may_stay_awake = True  # pyright: ignore[reportPrivateUsage] - a machine with one processor, maybe
     assert desk.take() == [4]
     assert yielded == 3
 

@@ -213,7 +213,15 @@ def test_a_model_settles_once_after_its_first_answer_and_serves_on_when_that_fai
     async def story(channel: Channel) -> None:
         assert [(await channel.call({}, b"", 20))[1] for _ in range(3)] == [b"0", b"1", b"1"]
 
-    with_channel(tmp_path, story, options={"act": "settle"})
+    with_channel(tmp_path, story, options={"act": "settle"}, settle_after_s=3600)
+
+
+def test_a_model_that_nobody_asks_settles_before_its_first_answer(tmp_path: Path) -> None:
+    async def story(channel: Channel) -> None:
+        await until_exists(scratch_of_m(tmp_path) / "settled")
+        assert [(await channel.call({}, b"", 20))[1] for _ in range(2)] == [b"1", b"1"]
+
+    with_channel(tmp_path, story, options={"act": "settle"}, settle_after_s=0.05)
 
 
 def test_one_bad_request_does_not_fail_its_neighbours(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from stagedoor.engine import isolation, scratch
+from stagedoor.engine import isolation, processors, scratch
 from stagedoor.engine.environments import Environments
 from stagedoor.engine.interface import (
     ENDED_FOR,
@@ -89,6 +89,7 @@ class LocalEngine:
         self._private = tuple(private)
         self._memory_max_bytes = memory_max_bytes or _most_of_the_memory()
         self._users = Users()
+        self._stays_awake = processors.may_be_kept_busy()
         # Numbers of several servers on one machine must differ: see ``worker.descendants``.
         self._first_tag = secrets.randbelow(2**20) * 2**20
         self._runtimes = default_runtimes() if runtimes is None else dict(runtimes)
@@ -311,7 +312,7 @@ class LocalEngine:
                 granted.append(str(run.packages))
             address = "" if workload.kind == "job" else f"unix:{sockets / f'{number}.sock'}"
             run.output = OutputPipe(lambda data: self._on_output(workload.id, data))
-            assignment = _assignment(run, address, granted, found, self._private, uid)
+            assignment = _assignment(run, address, granted, found, self._private, uid, self._stays_awake)
             pid = await run.parent.start(assignment, run.output.writer)
         except (EngineError, OSError) as error:
             await self._forget(run)
@@ -419,6 +420,7 @@ def _assignment(
     found: Isolation,
     private: Iterable[Path],
     uid: int | None,
+    stays_awake: bool,
 ) -> Assignment:
     workload = run.workload
     directory = str(run.scratch)
@@ -450,6 +452,7 @@ def _assignment(
         own_port=workload.own_port,
         server_host=workload.server_host,
         namespaces=division.namespaces(),
+        stays_awake=stays_awake,
     )
 
 

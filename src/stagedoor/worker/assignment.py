@@ -57,7 +57,7 @@ class Assignment:
     ``launcher`` is the program that starts the workload in namespaces (``worker.bubblewrap``), empty where its process makes them
     itself; ``namespaces`` are the server's own (``worker.division``).
     ``own_port`` is a port that the workload wants to listen on, whoever else does (``worker.own_loopback``); ``server_host`` is where the
-    server listens on ``connect_ports``.
+    server listens on ``connect_ports``. ``stays_awake``: it may use time on its processor while it waits (``engine.processors``).
     """
 
     id: str
@@ -80,6 +80,7 @@ class Assignment:
     launcher: str = ""
     own_port: int | None = None
     server_host: str = "127.0.0.1"
+    stays_awake: bool = False
     namespaces: dict[str, str] = field(default_factory=dict[str, str])
 
     def as_json(self) -> dict[str, Any]:

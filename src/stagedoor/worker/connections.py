@@ -43,10 +43,16 @@ class Connections:
     """All connections of one worker. ``hello`` is the meta of the HELLO that each gets first.
 
     ``server_pid``: only this process may connect, where the system tells who does (Linux); None: anybody who can.
+    ``stays_awake``: see ``_next_ready``.
     """
 
     def __init__(
-        self, listener: socket.socket, hello: Mapping[str, Any], server_pid: int | None = None
+        self,
+        listener: socket.socket,
+        hello: Mapping[str, Any],
+        server_pid: int | None = None,
+        *,
+        stays_awake: bool = False,
     ) -> None:
         self.counters: dict[str, int] = {"calls": 0}
         self._hello = frames.encode(frames.HELLO, 0, hello)
@@ -61,14 +67,14 @@ class Connections:
         self._poll.register(listener, select.POLLIN)
         self._waker: socket.socket | None = None
         self._is_in_demand = False
-        self._may_stay_awake = sys.platform == "linux" and len(os.sched_getaffinity(0)) > 1
+        self._stays_awake = stays_awake
 
     def wake_by(self, waker: socket.socket) -> None:
         """Have ``wait`` return, maybe without a call, when something can be read from ``waker``, which it reads.
 
         Other threads answer then: the one that waits sleeps at once, and leaves them the interpreter.
         """
-        self._may_stay_awake = False
+        self._stays_awake = False
         waker.setblocking(False)
         self._waker = waker
         self._connections[waker.fileno()] = None
@@ -113,7 +119,7 @@ class Connections:
 
         To wake a processor that sleeps costs whoever sends the call more than sending it. Others that want to run here go first.
         """
-        if not self._may_stay_awake:
+        if not self._stays_awake:
             return self._poll.poll()
         began_s = time.monotonic()
         if self._is_in_demand:

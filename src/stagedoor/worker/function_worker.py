@@ -62,7 +62,12 @@ def serve(process: Process) -> int:
         "init_s": round(time.monotonic() - began, 6),
         "rungs": process.rungs,
     }
-    server = Connections(process.listener, hello, process.assignment.server_pid)
+    server = Connections(
+        process.listener,
+        hello,
+        process.assignment.server_pid,
+        stays_awake=process.assignment.stays_awake,
+    )
     while True:
         for connection, frame in server.wait(_RECEIVE_LIMIT_BYTES, block=True):
             call = cast(FunctionCallMeta, frame.meta)

@@ -39,8 +39,8 @@ class Model(Protocol):
 
     It is called from one thread only. An exception fails the whole batch with status 500, so what is wrong with one
     request must become its Fault. A model may also have ``details`` (JSON), which the HELLO carries to the server, and ``settle()``, called
-    once when the first batch has been answered: for what only makes later answers faster. One with ``concurrency`` gets that many requests
-    at once instead, each as a batch of its own in a thread of its own.
+    once: soon after it was loaded, or when the first batch has been answered if that comes before. It is for what only makes answers
+    faster. One with ``concurrency`` gets that many requests at once instead, each as a batch of its own in a thread of its own.
     """
 
     def predict(self, requests: Sequence[Request]) -> Sequence[Result | Fault]: ...

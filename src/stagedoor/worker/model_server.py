@@ -28,6 +28,8 @@ from stagedoor.worker.specs import ModelSpec
 _MAX_BATCH_COUNT = 256
 _MAX_BATCH_BYTES = 32 * 1024 * 1024
 _MAX_MODEL_BYTES = 64 * 1024**3
+# Who is called into being for a request gets that within milliseconds, and answers it first.
+_SETTLE_AFTER_S = 0.5
 _MODULE_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 
 Call = tuple[Connection, frames.Frame]
@@ -58,7 +60,12 @@ def serve(process: Process) -> int:
         "rungs": process.rungs,
         "details": getattr(model, "details", {}),
     }
-    server = Connections(process.listener, hello, process.assignment.server_pid)
+    server = Connections(
+        process.listener,
+        hello,
+        process.assignment.server_pid,
+        stays_awake=process.assignment.stays_awake,
+    )
     if (concurrency := getattr(model, "concurrency", None)) is not None:
         from stagedoor.worker import concurrent_calls
 
@@ -102,6 +109,12 @@ def answer_calls(model: Model, server: Connections, spec: ModelSpec) -> NoReturn
     pending_bytes = 0
     server.counters["batches"] = 0
     settle: Callable[[], None] | None = getattr(model, "settle", None)
+    if settle is not None:
+        pending.extend(_calls_within(spec.get("settle_after_s", _SETTLE_AFTER_S), server, max_bytes))
+        pending_bytes = sum(len(frame.body) for _, frame in pending)
+        if not pending:  # nobody waits: who comes later need not, either
+            _try(settle)
+            settle = None
     while True:
         block = not pending
         if pending_bytes < max_bytes:
@@ -128,6 +141,15 @@ def answer_calls(model: Model, server: Connections, spec: ModelSpec) -> NoReturn
         if settle is not None:
             _try(settle)
             settle = None
+
+
+def _calls_within(limit_s: float, server: Connections, max_bytes: int) -> list[Call]:
+    """The first calls to arrive in that time."""
+    until = time.monotonic() + limit_s
+    while (left_s := until - time.monotonic()) > 0:
+        if arrived := server.wait(max_bytes, block=True, timeout_s=left_s):
+            return arrived
+    return []
 
 
 def _try(settle: Callable[[], None]) -> None:

@@ -14,7 +14,8 @@ class ModelSpec(TypedDict):
     Without a dot it is a module of ``stagedoor.worker.algorithms`` (``xgboost_serving``), with one it is a full
     module name. ``model_archive`` (tar.gz) is extracted in the worker to ``model/``; without it that folder is empty.
     ``options`` is the algorithm's own. A batch is at most ``max_batch_count`` requests and ``max_batch_bytes`` of bodies, and is
-    computed at once, or ``max_batch_delay_s`` after its first request at the latest.
+    computed at once, or ``max_batch_delay_s`` after its first request at the latest. A model that settles does so ``settle_after_s`` after it
+    was loaded, or after its first answer.
     """
 
     algorithm: str
@@ -25,6 +26,7 @@ class ModelSpec(TypedDict):
     max_batch_bytes: NotRequired[int]
     max_batch_delay_s: NotRequired[float]
     max_model_bytes: NotRequired[int]
+    settle_after_s: NotRequired[float]
 
 
 class ModelHello(TypedDict):

@@ -2,7 +2,8 @@
 
 Place in the flow: ``xgboost_serving`` asks for scores of a float32 matrix (NaN: missing). ``Booster.inplace_predict`` costs
 some 300 microseconds however few the rows are, so a few rows go through ``tree_ensemble`` where the model allows it and
-where both ways gave the same answers. Finding that out takes longer than the first answer may, so it is done after that (``settle``).
+where both ways gave the same answers. Finding that out takes longer than a first answer may that somebody waits for already, so it is
+done right after the model was loaded only if nobody does (``settle``).
 """
 
 import json

@@ -2,7 +2,7 @@
 
 Place in the flow: ``worker.model_server`` calls ``load`` once and then ``predict`` with every batch of requests that had
 arrived. All small requests of a batch are scored as one matrix; those of CSV counts are read together, too. A few rows are scored by
-``tree_ensemble`` (checked against the booster after the first answer), many by the booster itself.
+``tree_ensemble`` (checked against the booster soon after loading), many by the booster itself.
 
 Environment variables of the model, as AWS's container knows them: ``SAGEMAKER_BATCH`` (one prediction per line),
 ``SAGEMAKER_INFERENCE_OUTPUT`` (selected members), ``SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT``,
