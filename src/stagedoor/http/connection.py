@@ -172,6 +172,9 @@ class Connection(asyncio.Protocol):
                 self._count_unparsed(len(data))
             else:
                 self._unparsed_bytes = 0
+            if self._fields and self._head_begun_s is None:
+                # Trailers of a chunked body. The request has the headers it was handed on with: nothing joins them.
+                self._check_size(self._fields)
         except RefusedHeadError as refused:
             self._refuse(refused.status, refused.reason)
         except httptools.HttpParserUpgrade as upgrade:
@@ -262,7 +265,6 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         if self._fields:
-            # Trailers of a chunked body. The request has been handed on with the headers it had: nothing joins them.
             self._check_size(self._fields)
             self._fields.clear()
         body = self._body

@@ -104,7 +104,7 @@ def answer_calls(model: Model, server: Connections, spec: ModelSpec) -> NoReturn
     max_count = spec.get("max_batch_count", _MAX_BATCH_COUNT)
     max_bytes = spec.get("max_batch_bytes", _MAX_BATCH_BYTES)
     max_delay_s = spec.get("max_batch_delay_s", 0.0)
-    taken_at = 0.0  # when the last batch was taken; what it left had come just before
+    taken_at = 0.0  # when the last batch was taken; what waits since then had come just before
     pending: deque[Call] = deque()
     pending_bytes = 0
     server.counters["batches"] = 0
@@ -112,6 +112,7 @@ def answer_calls(model: Model, server: Connections, spec: ModelSpec) -> NoReturn
     if settle is not None:
         pending.extend(_calls_within(spec.get("settle_after_s", _SETTLE_AFTER_S), server, max_bytes))
         pending_bytes = sum(len(frame.body) for _, frame in pending)
+        taken_at = time.monotonic()
         if not pending:  # nobody waits: who comes later need not, either
             _try(settle)
             settle = None
