@@ -157,7 +157,7 @@ def parse(headers: Mapping[str, str], query: str) -> Signature:
         )
     # A client repeats all but the end for hours, and nearly all put the signature there.
     stated = authorization[-_HEX_LENGTH:]
-    head = _parse_head(authorization[:-_HEX_LENGTH]) if stated.isalnum() else None
+    head = _parse_head(authorization[:-_HEX_LENGTH]) if "," not in stated else None
     if head is None:
         head, stated = _parse_any_order(authorization)
     amz_date = headers.get("x-amz-date")

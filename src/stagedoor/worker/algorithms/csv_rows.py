@@ -77,22 +77,20 @@ def read_lines(lines: list[bytes]) -> "NDArray[np.float32] | None":
 
 def _read_counts(lines: list[bytes]) -> "NDArray[np.float32] | None":
     """Rows of equal length whose fields are digits, all but a few of them one digit; else None."""
-    first = _read_count_row(lines[0])
-    if first is None or len(lines) == 1:
-        return first
-    matrix = np.empty((len(lines), first.shape[1]), dtype=np.float32)
-    matrix[0] = first
+    # Room for the longest: a field has two bytes at least. The rows follow each other when all have the first one's length.
+    values = np.empty(sum([(len(line) + 1) // 2 for line in lines]), dtype=np.float32)
+    width = _read_count_row(lines[0], values)
+    if not width:
+        return None
     for number in range(1, len(lines)):
-        row = _read_count_row(lines[number])
-        if row is None or row.shape != first.shape:
+        if _read_count_row(lines[number], values[number * width :]) != width:
             return None
-        matrix[number] = row
-    return matrix
+    return values[: len(lines) * width].reshape(len(lines), width)
 
 
-def _read_count_row(line: bytes) -> "NDArray[np.float32] | None":
+def _read_count_row(line: bytes, values: "NDArray[np.float32]") -> int:
+    """Write a row's fields into ``values``; their number, or 0 if this is no such row."""
     data = line + b","
-    values = np.empty(len(data) // 2, dtype=np.float32)
     at = field = 0
     for _ in range(_FEW):
         # A digit and its comma are one little-endian number: 0x2C30 and the digit. Whatever else wraps to more than 9.
@@ -106,15 +104,15 @@ def _read_count_row(line: bytes) -> "NDArray[np.float32] | None":
         end = data.find(b",", at)
         number = data[at:end]
         if len(number) > _DIGITS_AT_MOST or not number.isdigit():
-            return None
+            return 0
         values[field] = int(number)
         field += 1
         at = end + 1
         if at == len(data):
             break
     else:
-        return None
-    return values[:field].reshape(1, field)
+        return 0
+    return field
 
 
 def _read_digits(body: bytes) -> "NDArray[np.float32] | None":

@@ -100,7 +100,7 @@ class TreeEnsemble:
         missing = bool(np.isnan(cells.min()))  # NaN when any of them is, without an array of answers
         row_start = (np.arange(rows, dtype=np.intp) * width)[:, None] if rows > 1 else None
         if rows <= _TOP_ROWS_AT_MOST:
-            node = self._below_top(cells, row_start, missing)
+            node = self._below_top(matrix, missing)
             steps = self._steps - self._top.levels
         else:
             node = np.broadcast_to(self._roots, (rows, len(self._roots)))
@@ -121,12 +121,10 @@ class TreeEnsemble:
         sums = [_sums(leaves[:, trees], base[group]) for group, trees in enumerate(self._group_trees)]
         return np.concatenate(sums, axis=1)
 
-    def _below_top(
-        self, cells: "NDArray[np.float32]", row_start: "NDArray[np.intp] | None", missing: bool
-    ) -> "NDArray[np.intp]":
+    def _below_top(self, matrix: "NDArray[np.float32]", missing: bool) -> "NDArray[np.intp]":
         """Where each row is in each tree below the top levels: shape (rows, trees)."""
-        cell = self._top_feature if row_start is None else np.add(self._top_feature, row_start)
-        value: NDArray[np.float32] = cells.take(cell)
+        # Every index is within: "wrap" has nothing to do, and spares a look at each.
+        value: NDArray[np.float32] = matrix.take(self._top_feature, axis=1, mode="wrap")
         goes_right: NDArray[np.bool_] = np.greater_equal(value, self._top_threshold)
         if missing:
             goes_right |= np.logical_and(np.isnan(value), self._top_default_right)
