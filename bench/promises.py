@@ -9,22 +9,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.contestants import OURS
-from bench.peers.catalogue import FRAMEWORK, HAND_WRITTEN
+from bench.peers.catalogue import FRAMEWORK, GIVEN, HAND_WRITTEN, PEERS
 from bench.summary import Invoke, median_of
 
 Raw = Mapping[str, Any]
 
-GIVEN_BARS = {"fastapi-2-given": 3.0, "multi-model-server-given": 8.0}
-
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """A bar, what was found, and whether it held."""
+    """A bar, what was found, and whether it held; None where it is told without a bar."""
 
     what: str
     bar: str
     found: str
-    is_held: bool
+    is_held: bool | None
 
 
 def all_of(sections: Mapping[str, Raw]) -> list[Promise]:
@@ -89,14 +87,15 @@ def _invoke(invoke: Invoke) -> Iterator[Promise]:
 
 
 def _given(invoke: Invoke) -> Iterator[Promise]:
-    """The same bars beside peers with a reader that they do not have: what the rest of the way is worth."""
+    """Beside peers with a reader that they do not have, which tells what the rest of the way is worth; nothing is promised of that."""
     for connections in (8, 32):
-        for name, bar in GIVEN_BARS.items():
-            if not invoke.is_live(name):
+        for peer in PEERS:
+            if peer.kind != GIVEN or not invoke.is_live(peer.name):
                 continue
-            what = f"review, {connections} connections: throughput, beside {invoke.title(name)}"
-            ratio = invoke.ratio(name, "review", connections)
-            yield from _at_least(what, bar, ratio, "x")
+            ratio = invoke.ratio(peer.name, "review", connections)
+            if ratio is not None:
+                what = f"review, {connections} connections: throughput, beside {invoke.title(peer.name)}"
+                yield Promise(what, "-", f"{ratio:.2f}x", None)
 
 
 def _deploys(section: Raw) -> Iterator[Promise]:

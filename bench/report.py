@@ -22,6 +22,7 @@ _MB = 1e6
 
 Raw = Mapping[str, Any]
 Lines = Iterator[str]
+_HELD = {True: "yes", False: "**no**", None: "-"}
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -103,7 +104,7 @@ def _promises(sections: Mapping[str, Raw]) -> Lines:
         return
     yield "## What is promised, and what was found"
     yield ""
-    rows = [(one.what, one.bar, one.found, "yes" if one.is_held else "**no**") for one in found]
+    rows = [(one.what, one.bar, one.found, _HELD[one.is_held]) for one in found]
     yield from _table(("what", "promised", "found", "held"), rows)
 
 
