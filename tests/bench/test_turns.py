@@ -87,7 +87,7 @@ def test_all_go_on_when_a_measurement_is_broken_off(tmp_path: Path) -> None:
 def test_what_a_server_starts_while_it_is_stopped_is_stopped_too(tmp_path: Path) -> None:
     with started(FORKING, tmp_path / "one") as (process, _):
         processes.pause(process.pid)
-        # Who has ended just before stays a zombie, as who stands still buries nobody; who has just forked waits (D) for a child that does.
+        # Who has ended just before stays a zombie, as who stands still buries nobody; who has just forked waits (D) for a child that stands still.
         eventually(lambda: set(states(process.pid)) - {"Z", "D"} == {"T"})
         known = processes.descendants(process.pid)
         processes.resume(process.pid)

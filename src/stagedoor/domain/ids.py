@@ -12,15 +12,15 @@ def _draw(alphabet: str, length: int) -> str:
     return "".join(secrets.choice(alphabet) for _ in range(length))
 
 
-# All but the end of this process's request ids, which are random UUIDs to a reader. Their ends count, in steps by which all but
-# 2 ** 48 ids differ and that follow each other so that nobody takes one for the next.
+# Request ids of one process begin alike, by chance, and their ends count: by an odd step, so that the first 2 ** 48 differ, and a large
+# one, so that a person can tell those that follow each other apart.
 _REQUEST_ID_BEGIN = str(uuid.uuid4())[:24]
 _next_number = itertools.count(secrets.randbits(48)).__next__
 _STEP = 0x9E3779B97F4B
 
 
 def request_id() -> str:
-    """A request id, as most services answer it: a UUID that nobody else has. It is no secret, and every request needs one: no drawing."""
+    """A request id, as most services answer it: a UUID that nobody else has. It is no secret, and every request has one: nothing is drawn."""
     return f"{_REQUEST_ID_BEGIN}{_next_number() * _STEP & 0xFFFFFFFFFFFF:012x}"
 
 

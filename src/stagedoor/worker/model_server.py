@@ -104,7 +104,7 @@ def answer_calls(model: Model, server: Connections, spec: ModelSpec) -> NoReturn
     max_count = spec.get("max_batch_count", _MAX_BATCH_COUNT)
     max_bytes = spec.get("max_batch_bytes", _MAX_BATCH_BYTES)
     max_delay_s = spec.get("max_batch_delay_s", 0.0)
-    taken_at = 0.0  # when the last batch was taken; what waits since then had come just before
+    taken_at = 0.0  # when the last batch was taken: what is pending had come just before
     pending: deque[Call] = deque()
     pending_bytes = 0
     server.counters["batches"] = 0

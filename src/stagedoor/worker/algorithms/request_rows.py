@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from types import NoneType
-from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 import orjson
@@ -19,8 +19,6 @@ from stagedoor.worker.algorithms.recordio import read_records
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-Number = TypeVar("Number", float, float | None)
 
 CSV = "text/csv"
 LIBSVM = "text/libsvm"
@@ -237,7 +235,7 @@ def _read_recordio(body: bytes) -> Rows:
     )
 
 
-def _all_named(values: list[Number]) -> tuple[list[int], list[Number]]:
+def _all_named(values: Sequence[float | None]) -> tuple[list[int], Sequence[float | None]]:
     """A dense row among sparse ones."""
     return list(range(len(values))), values
 
